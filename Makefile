@@ -1,0 +1,68 @@
+# Fresh machine (git, make, Python 3.11) -> environment -> main job, or tests. A second call is quick.
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+export KERAS_BACKEND ?= tensorflow
+
+help:
+	@echo "make demo           install into $(VENV), train on the handwritten digits, show what was learned"
+	@echo "make test           install into $(VENV) with the test extra, lint, run the quick tests"
+	@echo "make test-all       the slow tests too"
+	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
+	@echo "make lint           ruff's lint and format; make format rewrites"
+
+demo: $(VENV)/.installed
+	$(PY) recipes/cifar10.py --flagfile=recipes/flagfiles/demo.flags
+
+test: lint
+	$(PY) -m pytest -m "not slow"
+
+test-all: lint
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.installed-test
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# Each backend in an environment without TensorFlow, then beside it, where batches are compared.
+test-backends: test-without-tensorflow-jax test-without-tensorflow-torch $(VENV)/.installed-backends
+	$(PY) -m pytest -m "not slow" -k "jax or torch"
+
+test-without-tensorflow-%: $(VENV)-%/.installed
+	! $(VENV)-$*/bin/python -c "import tensorflow" 2>/dev/null
+	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest -m "not slow" tests/test_backends.py tests/test_package.py tests/data
+
+notebook: $(VENV)/.installed-test
+	$(PY) tools/notebook.py notebooks/quickstart.ipynb
+
+readme: $(VENV)/.installed-test
+	$(PY) tools/readme_tables.py README.md
+
+$(VENV)/.installed: setup.py tools/venv.sh
+	sh tools/venv.sh $(VENV)
+	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 2 GB."
+	$(PIP) install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-test: setup.py tools/venv.sh
+	sh tools/venv.sh $(VENV)
+	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 2 GB."
+	$(PIP) install --quiet -e ".[test]"
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-backends: $(VENV)/.installed-test requirements/jax.txt requirements/torch.txt
+	$(PIP) install --quiet -r requirements/jax.txt -r requirements/torch.txt
+	@touch $@
+
+$(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
+	sh tools/venv.sh $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet -r $< pytest
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
+	@touch $@
+
+.PHONY: help demo test test-all test-backends lint format notebook readme
+.PRECIOUS: $(VENV)-%/.installed

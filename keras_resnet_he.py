@@ -1,0 +1,41 @@
+"""Says in one sentence when the registry's old package `keras-resnet` stands in this one's way.
+
+It has the same import name. In one site-packages the two write over each other's `__init__.py`, and its
+folders `layers/` and `models/` hide our files of these names; in two, the first on sys.path hides the
+other. The name of this module is nobody else's, so it is found either way.
+"""
+
+import importlib.util
+import pathlib
+import sys
+
+_OURS = pathlib.Path(__file__).resolve().with_name("keras_resnet")
+
+
+def problem() -> str | None:
+    """One sentence with the command that helps, or None when `import keras_resnet` finds this package whole."""
+    if (_OURS / "layers").is_dir():  # ours is a file, and Python prefers the folder
+        return (
+            f"The registry package keras-resnet has the same import name and mixed its files into {_OURS}: "
+            "run `pip uninstall -y keras-resnet keras-resnet-he`, then install keras-resnet-he again."
+        )
+    spec = importlib.util.find_spec("keras_resnet")
+    if spec is None or spec.origin is None:
+        return (
+            f"{_OURS / '__init__.py'} is missing (pip removes it together with the registry package keras-resnet, "
+            "which has the same import name): install keras-resnet-he again, with --force-reinstall --no-deps."
+        )
+    if pathlib.Path(spec.origin).resolve().parent != _OURS:
+        return (
+            f"`import keras_resnet` finds another package of this name at {spec.origin}, not the one at {_OURS}: "
+            "if that is the registry's keras-resnet, run `pip uninstall -y keras-resnet`."
+        )
+    return None
+
+
+def check() -> None:
+    """For commands, before they import keras_resnet: prints the sentence and exits with code 2."""
+    sentence = problem()
+    if sentence:
+        print(sentence, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,50 @@
+"""Installs keras_resnet: `pip install .`; the name, since `keras-resnet` on the registry is another package."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "keras_resnet/__init__.py").read_text("utf-8"), re.MULTILINE
+)[1]
+
+setup(
+    name="keras-resnet-he",
+    version=VERSION,
+    description="The residual networks of He, Zhang, Ren and Sun for Keras 3: built by name, trained by one command",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
+    py_modules=["keras_resnet_he"],
+    package_data={"keras_resnet": ["*.txt"]},
+    python_requires=">=3.11",
+    install_requires=[
+        # TensorFlow's TPU builds end at 2.20, so that one stays supported.
+        "tensorflow>=2.20",
+        "keras>=3.12",
+        "tensorflow-datasets>=4.9.9",
+        "importlib_resources",  # tensorflow-datasets imports it without requiring it
+        "absl-py>=2.1",
+        "numpy>=1.26",
+        "scikit-learn>=1.5",  # the digits
+        "matplotlib>=3.9",
+        "pillow>=10.4",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "ruff==0.17.5",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
+        ],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,51 @@
+"""Shared by all tests: a quiet TensorFlow, fresh processes, the data that may be beside the project."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _each_test_by_itself():
+    """Seeded, with the default policy, and without the graph state of the test before."""
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Runs a Python text in a fresh process in an empty folder; returns its standard output.
+
+    hide_package: keras_resnet cannot be imported there. env: added to the environment.
+    """
+
+    def run(text, *args, hide_package=False, env=None, check=True):
+        if hide_package:
+            text = (
+                "import sys; sys.modules['keras_resnet'] = None; del sys.modules['keras_resnet']\n"
+                + text
+            )
+        path = [] if hide_package else [str(ROOT)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(env or {})}
+        result = subprocess.run(
+            [sys.executable, "-c", text, *args],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if check:
+            assert result.returncode == 0, result.stderr[-4000:]
+            return result.stdout
+        return result
+
+    return run

@@ -1,0 +1,150 @@
+"""What `import keras_resnet` costs and needs, and what it says when another package has its name."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import keras_resnet
+
+ROOT = pathlib.Path(keras_resnet.__file__).parents[1]
+THEIRS = (
+    "from . import layers\n\ncustom_objects = {'BatchNormalization': layers.BatchNormalization}\n"
+)
+
+
+def python(code, *path, cwd=None, **env):
+    """Runs `code` in a fresh interpreter that looks in `path` first; returns the finished process."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path or [ROOT])), **env}
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def test_importing_is_lazy():
+    code = "import sys, keras_resnet; print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"
+    done = python(code)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_public_names_are_found_and_listed():
+    assert set(keras_resnet.__all__) <= set(dir(keras_resnet))
+    assert set(keras_resnet.list_models()) < set(keras_resnet.__all__)
+    for name in keras_resnet.__all__:
+        assert getattr(keras_resnet, name) is not None
+    namespace = {}
+    exec("from keras_resnet import *", namespace)
+    assert namespace["ResNet50"] is keras_resnet.ResNet50
+    with pytest.raises(AttributeError, match="has no attribute 'ResNet51'"):
+        keras_resnet.ResNet51  # noqa: B018
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_networks_need_no_tensorflow(backend, tmp_path):
+    """TensorFlow made unimportable: networks build, train from arrays and save; the rest asks for it."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: make test-backends installs it and runs this")
+    code = """if True:
+        import importlib.machinery, json
+        absent = ("tensorflow", "tensorflow_datasets")
+        finder = importlib.machinery.PathFinder
+        find = finder.find_spec
+        finder.find_spec = lambda name, *a, **k: None if name in absent else find(name, *a, **k)
+        import functools
+        import numpy as np
+        import keras, keras_resnet
+        from keras_resnet import data, fronts, models
+        train = data.load("digits").train.subset(range(64))
+        front = fronts.pictures(keras.Input((8, 8, 1)))
+        head = functools.partial(models.classifier, classes=10)
+        model = keras_resnet.resnet(front, (1, 1), (16, 32), head=head)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        before = model.get_weights()[0]
+        model.fit(*next(data.resident.training(train, 64)), verbose=0)
+        moved = bool(np.any(model.get_weights()[0] != before))
+        model.save("model.keras")
+        same = keras_resnet.load("model.keras").predict(train.pictures, verbose=0)
+        same = bool(np.allclose(same, model.predict(train.pictures, verbose=0), atol=1e-6))
+        sentences = []
+        for ask in (lambda: data.pipeline.training(train, 64), lambda: data.load("cifar10")):
+            try:
+                ask()
+            except Exception as error:
+                sentences.append(str(error))
+        print(json.dumps([keras.backend.backend(), moved, same, sentences]))
+        """
+    done = python(code, cwd=tmp_path, KERAS_BACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    used, moved, same, sentences = json.loads(done.stdout.splitlines()[-1])
+    assert (used, moved, same) == (backend, True, True)
+    pipeline, tfds = sentences
+    assert "without TensorFlow: keras_resnet.data.resident gives the same batches" in pipeline
+    assert "pip install" in tfds
+    assert "\n" not in pipeline + tfds
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A copy of this package's two top-level names, as pip would lay them out."""
+    folder = tmp_path / "site"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "keras_resnet", folder / "keras_resnet", ignore=ignore)
+    shutil.copy(ROOT / "keras_resnet_he.py", folder)
+    return folder
+
+
+def put_theirs(folder):
+    """The registry's keras-resnet as far as Python's import looks at it."""
+    (folder / "keras_resnet/layers").mkdir(parents=True, exist_ok=True)
+    (folder / "keras_resnet/__init__.py").write_text(THEIRS, "utf-8")
+    (folder / "keras_resnet/layers/__init__.py").write_text(
+        "BatchNormalization = object\n", "utf-8"
+    )
+
+
+CHECK = "import keras_resnet_he; keras_resnet_he.check()"
+
+
+def test_a_whole_installation_passes(installed):
+    assert python(
+        CHECK + "; import keras_resnet; print(keras_resnet.__file__)", installed
+    ).stdout.startswith(str(installed))
+
+
+def test_mixed_with_theirs_below_ours(installed):
+    init = (installed / "keras_resnet/__init__.py").read_text("utf-8")
+    put_theirs(installed)
+    (installed / "keras_resnet/__init__.py").write_text(init, "utf-8")  # ours installed last
+    done = python("import keras_resnet", installed)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "ImportError: The registry package keras-resnet has the same import name"
+    )
+    assert "pip uninstall -y keras-resnet keras-resnet-he" in last
+
+
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [
+        ("theirs on top", "mixed its files into"),
+        ("theirs first", "run `pip uninstall -y keras-resnet`"),
+        ("theirs uninstalled", "install keras-resnet-he again"),
+    ],
+)
+def test_commands_say_so_and_exit_2(installed, tmp_path, case, sentence):
+    path = [installed]
+    if case == "theirs on top":
+        put_theirs(installed)
+    elif case == "theirs first":
+        put_theirs(tmp_path / "first")
+        path.insert(0, tmp_path / "first")
+    else:
+        (installed / "keras_resnet/__init__.py").unlink()
+    done = python(CHECK, *path)
+    assert done.returncode == 2
+    assert sentence in done.stderr and len(done.stderr.splitlines()) == 1

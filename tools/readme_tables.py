@@ -1,0 +1,133 @@
+"""Writes the README's tables between their markers: networks from the built graphs, results from committed runs.
+
+    python tools/readme_tables.py README.md
+
+A run is a folder of recipes/results with the recipe's own final.json, flags.txt and versions.txt. Runs whose
+flags differ in nothing but the seed share a line: their mean. The figure compared with is the paper's.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import statistics
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras_resnet_he
+
+keras_resnet_he.check()
+
+from keras_resnet import analysis, files
+
+ROOT = pathlib.Path(__file__).parents[1]
+# He et al. 2015, Table 6: test error on CIFAR-10 in %.
+PAPER = {
+    "ResNet20": 8.75,
+    "ResNet32": 7.51,
+    "ResNet44": 7.17,
+    "ResNet56": 6.97,
+    "ResNet110": 6.43,
+    "ResNet1202": 7.93,
+}
+# Flags that say where or which of several like runs, not what was run.
+PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
+
+
+def networks() -> str:
+    return analysis.format_table(analysis.summary_table())
+
+
+def results(folder=ROOT / "recipes/results") -> str:
+    runs = {}
+    for path in sorted(folder.rglob("final.json")):
+        flags = read_flags(path.with_name("flags.txt"))
+        same = tuple(sorted((k, v) for k, v in flags.items() if k not in PLACE))
+        runs.setdefault((same, machine(path.with_name("versions.txt"))), []).append(path)
+    if not runs:
+        return "No run is committed yet."
+    lines = [
+        "| network | parameters | steps | test error % | paper | on | command | log |",
+        "| --- | ---: | ---: | ---: | ---: | --- | --- | --- |",
+    ]
+    lines += [row(dict(same), on, paths) for (same, on), paths in sorted(runs.items(), key=order)]
+    return "\n".join(lines)
+
+
+def order(item):
+    (same, on), _ = item
+    model = dict(same)["model"]
+    return int(re.search(r"\d+", model)[0]), model, on, same
+
+
+def row(flags, on, paths) -> str:
+    finals = [json.loads(path.read_text("utf-8")) for path in paths]
+    errors = [100 * (1 - final["test_correct"] / final["test_examples"]) for final in finals]
+    error = f"{statistics.mean(errors):.2f}"
+    if len(errors) > 1:
+        error += f" (mean of {len(errors)} seeds, {min(errors):.2f} to {max(errors):.2f})"
+    model = flags["model"]
+    logs = " ".join(
+        f"[{read_flags(path.with_name('flags.txt'))['seed']}]({path.parent.relative_to(ROOT).as_posix()})"
+        for path in paths
+    )
+    return (
+        f"| {model} | {finals[0]['parameters']:,} | {finals[0]['steps']:,} | {error} | {PAPER.get(model, '')} "
+        f"| {on} | `{command(paths[0])}` | {logs} |"
+    )
+
+
+def command(path) -> str:
+    """The run's own flags, with data and folder put in place of what stands there."""
+    own = path.with_name("flags.txt").relative_to(ROOT).as_posix()
+    workdir = shlex.quote(f"runs/{path.parent.name}")
+    return f"python recipes/cifar10.py --flagfile={own} --data=cifar10 --workdir={workdir}"
+
+
+def read_flags(path) -> dict[str, str]:
+    """--name=value and --[no]name lines of a flagfile."""
+    flags = {}
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("--"):
+            name, given, value = line[2:].partition("=")
+            flags[name.removeprefix("no") if not given else name] = value or str(
+                not name.startswith("no")
+            )
+    return flags
+
+
+def machine(path) -> str:
+    versions = dict(
+        line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if " " in line
+    )
+    return f"{versions['backend']}, {versions['machine']}"
+
+
+def update(text: str, tables: dict[str, str]) -> str:
+    """Puts each table between its markers `<!-- NAME -->` and `<!-- /NAME -->`."""
+    for name, table in tables.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, found = pattern.subn(
+            lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text
+        )
+        if found != 1:
+            raise ValueError(
+                f"The text needs one <!-- {name} --> with its <!-- /{name} -->; it has {found}."
+            )
+    return text
+
+
+def main(path):
+    before = path.read_text("utf-8")
+    after = update(before, {"networks": networks(), "results": results()})
+    files.write(path, after)
+    print(json.dumps({"file": str(path), "changed": after != before}))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not os.path.isfile(sys.argv[1]):
+        print("Usage: python tools/readme_tables.py README.md", file=sys.stderr)
+        sys.exit(2)
+    main(pathlib.Path(sys.argv[1]))
