@@ -1,0 +1,172 @@
+"""The named networks as users call them: drop-in for keras.applications, for raw pictures."""
+
+import difflib
+import functools
+import warnings
+
+import keras
+
+from keras_resnet import fronts, models
+from keras_resnet import weights as weight_files
+from keras_resnet.blocks import SHORTCUTS
+from keras_resnet.layers import Layers
+
+_DOC = """{name}: {depth} stages of {depths} blocks, {size}x{size} pictures by default.
+
+Arguments mean what they mean in keras.applications, except that pictures come in raw.
+
+Args:
+    include_top: end in global average pooling and a Dense classifier.
+    weights: None (random), or the path of a `.keras` or `.weights.h5` file of this network.
+    input_tensor: Keras tensor to use as picture input.
+    input_shape: (height, width, channels), at least {stride}x{stride}; default ({size}, {size}, 3), or
+        (None, None, 3) without top.
+    pooling: without top: None for the feature map, "avg" or "max" for its global pool.
+    classes: of the classifier.
+    classifier_activation: of the classifier; None returns logits.
+    name: of the model.
+    preprocessing: the network takes RGB pictures in 0..255, uint8 or float, and normalises them as its
+        first layer: "torch", "caffe" or "tf" (the modes of keras.applications.imagenet_utils), a
+        `Preprocessing`, or None for inputs that are normalised already. With 1 or 4 channels the
+        average of the three channels' statistics serves.
+    shortcut: None for the network's own; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
+        `keras_resnet.blocks`.
+    layers: `Layers`: activation, norm, initialiser and padding of every layer.
+
+Returns:
+    A functional keras.Model: float32 [B,classes], or features.
+
+Raises:
+    ValueError: an argument outside the above; a weights file that is absent, damaged or of another network.
+"""
+
+
+def _shortcut(shortcut):
+    if callable(shortcut):
+        return shortcut
+    if shortcut not in SHORTCUTS:
+        raise ValueError(
+            f"shortcut must be one of {', '.join(SHORTCUTS)} or a function of keras_resnet.blocks; "
+            f"got {shortcut!r}."
+        )
+    return SHORTCUTS[shortcut]
+
+
+def _input_shape(spec, shape, include_top):
+    if shape is None:
+        size = spec.size if include_top else None
+        return (size, size, 3)
+    shape = tuple(shape)
+    if len(shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels); got {shape}.")
+    if any(side is not None and side < spec.output_stride for side in shape[:2]):
+        raise ValueError(
+            f"input_shape must be at least {spec.output_stride}x{spec.output_stride}, "
+            f"the network's output stride; got {shape}."
+        )
+    if shape[-1] is None or (include_top and None in shape):
+        raise ValueError(
+            "input_shape needs a fixed number of channels and, with include_top=True, "
+            f"a fixed height and width; got {shape}."
+        )
+    if shape[-1] not in (1, 3, 4):
+        warnings.warn(
+            f"The network usually reads 1, 3 or 4 channels; got input_shape={shape}.", stacklevel=4
+        )
+    return shape
+
+
+def _named(network):
+    spec = models.NETWORKS[network]
+
+    def build(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=spec.classes,
+        classifier_activation="softmax",
+        name=network.lower(),
+        *,
+        preprocessing="torch",
+        shortcut=None,
+        layers=Layers(),
+    ):
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "keras_resnet's networks are channels-last; "
+                "call keras.config.set_image_data_format('channels_last') first."
+            )
+        weight_files.check(weights)
+        if include_top:
+            if not isinstance(classes, int) or classes < 1:
+                raise ValueError(f"classes must be a positive integer; got {classes!r}.")
+            if weights is not None and classifier_activation not in (None, "softmax"):
+                raise ValueError(
+                    'With weights, classifier_activation must be None or "softmax"; '
+                    f"got {classifier_activation!r}."
+                )
+        if input_tensor is None:
+            shape = _input_shape(spec, input_shape, include_top)
+            inputs = keras.Input(shape)
+        elif keras.backend.is_keras_tensor(input_tensor):
+            inputs = input_tensor
+        else:
+            inputs = keras.Input(tensor=input_tensor)
+        front = fronts.pictures(inputs, preprocessing)
+        if include_top:
+            head = functools.partial(
+                models.classifier, classes=classes, activation=classifier_activation
+            )
+        else:
+            head = functools.partial(models.features, pooling=pooling)
+        model = models.resnet(
+            front,
+            spec.depths,
+            spec.widths,
+            block=spec.block,
+            stem=spec.stem,
+            head=head,
+            order=spec.order,
+            shortcut=spec.shortcut if shortcut is None else _shortcut(shortcut),
+            tail=spec.tail,
+            layers=layers,
+            name=name,
+        )
+        if weights is not None:
+            weight_files.load_into(model, weights)
+        return model
+
+    build.__name__ = build.__qualname__ = network
+    build.__doc__ = _DOC.format(
+        name=network,
+        depth=len(spec.depths),
+        depths="-".join(map(str, spec.depths)),
+        size=spec.size,
+        stride=spec.output_stride,
+    )
+    return build
+
+
+_CONSTRUCTORS = {network: _named(network) for network in models.NETWORKS}
+globals().update(_CONSTRUCTORS)
+
+
+def list_models() -> list[str]:
+    """Names of all networks, in the order of the table."""
+    return list(_CONSTRUCTORS)
+
+
+def get(name: str):
+    """The constructor of a named network.
+
+    Raises:
+        ValueError: no such network; the sentence suggests the nearest names.
+    """
+    if name not in _CONSTRUCTORS:
+        folded = {known.lower(): known for known in _CONSTRUCTORS}
+        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(folded[n] for n in near)}? " if near else ""
+        raise ValueError(f"Unknown model {name!r}: {hint}See keras_resnet.list_models().")
+    return _CONSTRUCTORS[name]

@@ -1,0 +1,76 @@
+"""Raw input -> the tensor that a stem reads: normalisation is part of the network and cannot be got wrong."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What the first layer does to RGB pictures in 0..255: ``(x - mean) / std``, then BGR where asked.
+
+    Args:
+        mean, std: of the channels in R, G, B order, in units of 0..255.
+        bgr: reverse the channels afterwards (networks trained by Caffe).
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    bgr: bool = False
+
+    def __post_init__(self):
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(
+                "Preprocessing takes three means and three positive standard deviations, for R, G and B "
+                f"in 0..255; got mean={self.mean}, std={self.std}."
+            )
+
+
+# The modes of keras.applications.imagenet_utils.preprocess_input.
+MODES = {
+    "torch": Preprocessing(
+        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)
+    ),
+    "caffe": Preprocessing(mean=(123.68, 116.779, 103.939), bgr=True),
+    "tf": Preprocessing(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
+}
+
+
+def pictures(x, preprocessing="torch"):
+    """[B,...,C] pictures, uint8 or float 0..255 -> float32, normalised under any precision policy.
+
+    Args:
+        x: symbolic Keras tensor; 3 channels are RGB. With 1 or 4 channels the average of the three
+            channels' statistics serves for each (and the order stays).
+        preprocessing: "torch", "caffe" or "tf", the modes of keras.applications.imagenet_utils; a
+            `Preprocessing`; or None for a tensor that the caller has normalised.
+
+    Raises:
+        ValueError: unknown mode, or other than 1, 3 or 4 channels.
+    """
+    if preprocessing is None:
+        return x
+    if isinstance(preprocessing, str):
+        if preprocessing not in MODES:
+            raise ValueError(
+                f"preprocessing must be one of {', '.join(MODES)}, None or a Preprocessing; got {preprocessing!r}."
+            )
+        preprocessing = MODES[preprocessing]
+    elif not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            f"preprocessing must be one of {', '.join(MODES)}, None or a Preprocessing; got {preprocessing!r}."
+        )
+    channels = x.shape[-1]
+    if channels not in (1, 3, 4):
+        raise ValueError(
+            f"preprocessing knows pictures of 1, 3 or 4 channels; got {channels}: "
+            "normalise them yourself and pass preprocessing=None."
+        )
+    mean, std, rgb = preprocessing.mean, preprocessing.std, channels == 3
+    if not rgb:
+        mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+    x = keras.layers.Normalization(
+        mean=tuple(mean), variance=tuple(s * s for s in std), dtype="float32", name="preprocessing"
+    )(x)
+    return ops.flip(x, axis=-1) if rgb and preprocessing.bgr else x
