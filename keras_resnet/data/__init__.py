@@ -1,0 +1,38 @@
+"""Pictures and labels: from a name or a path to batches on the device.
+
+    from keras_resnet import data
+
+    source = data.load("../shared/data/cifar10")           # what there is; nothing decoded yet
+    train = data.arrays(source.train)                      # one uint8 array
+    batches = data.pipeline.training(train, 128, augment=data.CropFlip())
+
+Submodules come when touched: only `pipeline` and datasets of tensorflow-datasets need TensorFlow.
+"""
+
+import importlib
+
+_MODULES = ("augment", "draws", "images", "pipeline", "resident", "sources", "splits")
+_HOMES = {
+    "CropFlip": "augment",
+    "Encoded": "splits",
+    "Source": "splits",
+    "Split": "splits",
+    "arrays": "splits",
+    "channel_mean": "augment",
+    "holdout": "splits",
+    "load": "sources",
+    "pixel_mean": "augment",
+}
+__all__ = sorted({*_MODULES, *_HOMES})
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,93 @@
+"""Order and every random draw, as functions of (seed, epoch or step): a run can start anywhere.
+
+Made of Philox' raw 64-bit stream alone, which NumPy promises to keep; so the numbers do not depend
+on the version of NumPy, on the backend or on the machine.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+_PERMUTATION, _CROPS, _HOLDOUT = range(3)  # one independent stream for each purpose
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Whole batches in `n` examples; an epoch's remainder is dropped.
+
+    Raises:
+        ValueError: a batch below 1, or larger than `n`.
+    """
+    if not 1 <= batch_size <= n:
+        raise ValueError(
+            f"A batch takes at least 1 and at most all of the {n} training pictures; "
+            f"got batch_size={batch_size}."
+        )
+    return n // batch_size
+
+
+def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order in which `epoch` visits `n` examples, int64 [n]; `seed` and `epoch` from 0 on."""
+    return _shuffle(n, _PERMUTATION, seed, epoch)
+
+
+def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One step's corners (dy [B], dx [B], uniform on 0..2*pad) and mirrors (flip [B], 0 or 1), int32."""
+    bits = _bits(3 * batch, _CROPS, seed, step).reshape(3, batch)
+    places = np.array([[2 * pad + 1], [2 * pad + 1], [2]], np.uint64)
+    dy, dx, flip = (bits % places).astype(np.int32)
+    return dy, dx, flip
+
+
+def holdout(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits `labels` [N] by class: (indices of the rest, of `count` held out), int64, ascending.
+
+    Each class gives its share of `count`, to within one example. 0 < count < N.
+    """
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        where = np.flatnonzero(labels == label)
+        where = where[_shuffle(len(where), _HOLDOUT, seed, label)]
+        place[where] = (np.arange(len(where)) + 0.5) / len(where)
+    order = np.argsort(place, kind="stable")
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def steps(seed: int, start_step: int, n: int, batch_size: int, pad: int) -> Iterator[tuple]:
+    """The draws of each training step from `start_step` on, endless: (indices int64 [B], dy, dx, flip).
+
+    Step k belongs to epoch k // (n // batch_size). Shuffled, then repeated: each epoch sees no
+    example twice.
+    """
+    per_epoch = steps_per_epoch(n, batch_size)
+    epoch, order = None, None
+    for step in itertools.count(start_step):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            order = permutation(seed, epoch, n)
+        first = step % per_epoch * batch_size
+        yield order[first : first + batch_size], *crops(seed, step, batch_size, pad)
+
+
+def once(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every example once, in order: (indices int64 [S,B], weights float32 [S,B]), S = ceil(n / B).
+
+    The last batch is filled up with example 0 under weight 0.
+
+    Raises:
+        ValueError: a batch below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"A batch takes at least 1 picture; got batch_size={batch_size}.")
+    whole = -(-n // batch_size) * batch_size
+    indices, weights = np.zeros(whole, np.int64), np.zeros(whole, np.float32)
+    indices[:n], weights[:n] = np.arange(n), 1
+    return indices.reshape(-1, batch_size), weights.reshape(-1, batch_size)
+
+
+def _bits(n, *key):
+    return np.random.Philox(np.random.SeedSequence([int(k) for k in key])).random_raw(n)
+
+
+def _shuffle(n, *key):
+    return np.argsort(_bits(n, *key), kind="stable")
