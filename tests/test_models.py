@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -243,7 +244,7 @@ worst = count = 0
 for path in sorted(glob.glob(sys.argv[1] + "/*.keras")):
     model = keras.models.load_model(path)
     rank = len(model.input.shape) - 2
-    x = np.random.default_rng(rank).normal(size=(2, *[6] * rank, 16)).astype("float32")
+    x = np.random.default_rng(rank).normal(size=(2, *model.input.shape[1:])).astype("float32")
     expected = np.load(path.replace(".keras", ".npy"))
     worst = max(worst, float(np.abs(np.asarray(model(x, training=False)) - expected).max()))
     count += 1
@@ -260,6 +261,28 @@ def test_one_fresh_process_loads_every_variant_with_keras_alone(saved, run_pytho
     count, worst = run_python(LOAD_ALL, str(saved), hide_package=True).split()
     assert int(count) == expected
     assert float(worst) < 1e-5
+
+
+@pytest.mark.slow
+def test_every_named_network_but_1202_loads_with_keras_alone(tmp_path, run_python):
+    """In batches, since all of them at once are 3 GB."""
+    rng = np.random.default_rng(0)
+    names = [n for n in keras_resnet.list_models() if n not in DEEP]
+    for batch in (names[i : i + 6] for i in range(0, len(names), 6)):
+        folder = tmp_path / batch[0]
+        folder.mkdir()
+        for name in batch:
+            model = applications.get(name)(input_shape=(32, 32, 3), classes=3)
+            for layer in model.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.set_weights([rng.uniform(0.5, 1.0, w.shape) for w in layer.get_weights()])
+            model.save(folder / f"{name}.keras")
+            x = np.random.default_rng(2).normal(size=(2, 32, 32, 3)).astype("float32")
+            np.save(folder / f"{name}.npy", np.asarray(model(x, training=False)))
+        count, worst = run_python(LOAD_ALL, str(folder), hide_package=True).split()
+        assert int(count) == len(batch)
+        assert float(worst) < 1e-4
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("order", ["V1", "V2"])

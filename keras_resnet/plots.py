@@ -1,0 +1,75 @@
+"""A run's pictures: curves of its log, and test pictures with what the network makes of them."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_resnet import files
+
+
+def curves(rows: list[dict], path, title: str = ""):
+    """Draws loss (nats) and accuracy (%) over the steps from a log's rows, as PNG.
+
+    Args:
+        rows: of metrics.jsonl; those with `test_accuracy` are drawn as single points.
+        path: written whole or not at all.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(title)
+    for name, label, style in (
+        ("", "training", "C0-"),
+        ("holdout_", "held out", "C1-"),
+        ("test_", "test", "C3o"),
+    ):
+        held = [row for row in rows if f"{name}accuracy" in row]
+        if not held:
+            continue
+        steps = [row["step"] for row in held]
+        style = style if len(held) > 1 else style[:2] + "o"
+        losses = [row[f"{name}loss"] for row in held]
+        shares = [100 * row[f"{name}accuracy"] for row in held]
+        look = {"markersize": 4, "clip_on": False}
+        left.plot(steps, losses, style, label=f"{label} ({losses[-1]:.3f})", **look)
+        right.plot(steps, shares, style, label=f"{label} ({shares[-1]:.2f}%)", **look)
+    left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
+    right.set(xlabel="step", ylabel="accuracy, %", ylim=(None, 100))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, path)
+
+
+def predictions(pictures, labels, probabilities, class_names, path, *, columns: int = 8):
+    """Draws a sheet of pictures under what the network says of each, as PNG; what is wrong in red.
+
+    Args:
+        pictures: uint8 [N,H,W,C], C 1 or 3.
+        labels: int [N].
+        probabilities: float [N,K].
+        class_names: K of them.
+        path: written whole or not at all.
+        columns: pictures a row.
+    """
+    pictures = np.asarray(pictures)
+    lines = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.35 * columns, 1.75 * lines), layout="constrained")
+    for place, picture, label, shares in zip(
+        range(1, len(pictures) + 1), pictures, labels, probabilities, strict=True
+    ):
+        axes = figure.add_subplot(lines, columns, place)
+        axes.axis("off")
+        guess = int(np.argmax(shares))
+        axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+        says = f"{class_names[guess]} {shares[guess]:.0%}"
+        if guess != label:
+            says += f"\nis {class_names[label]}"
+        says = "\n".join(textwrap.shorten(line, 20) for line in says.splitlines())
+        axes.set_title(says, fontsize=8, color="black" if guess == label else "C3")
+    _save(figure, path)
+
+
+def _save(figure, path):
+    with files.aside(path) as part:
+        figure.savefig(part, dpi=110)

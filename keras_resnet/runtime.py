@@ -1,0 +1,62 @@
+"""What a process sets once, before the first network (seed, determinism, precision), and what it
+runs on. For recipes and tests."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+
+import keras
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+def prepare(*, seed: int, precision: str = "float32"):
+    """Makes what follows a function of `seed`, bit for bit on one machine, in the given precision.
+
+    On TensorFlow and torch nondeterministic kernels are switched off here; JAX reads its flags
+    before it starts, so on a GPU ``XLA_FLAGS=--xla_gpu_deterministic_ops=true`` belongs in the
+    environment.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        precision: "float32" or "mixed_bfloat16" (variables float32, layers compute in bfloat16).
+    """
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by the next line
+        torch.use_deterministic_algorithms(True)
+
+
+def versions() -> str:
+    """Lines that name Python, the packages present, Keras' backend and the machine's devices."""
+    lines = [f"python {platform.python_version()}"]
+    for package in ("keras-resnet-he", "keras", "tensorflow", "jax", "torch", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+    backend = keras.backend.backend()
+    lines += [f"backend {backend}", f"machine {platform.machine()}, {os.cpu_count()} CPU cores"]
+    lines += [f"device {device}" for device in _devices(backend)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _devices(backend):
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices()]
+    if backend == "torch":
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [detail.get("device_name", "GPU") for detail in details]

@@ -1,0 +1,383 @@
+"""Training that can be stopped at any moment: the same numbers come out, bit for bit.
+
+`fit` runs Keras' own `fit` and stands beside it as the one listener to its batches: it sets the
+rate, looks for NaN, writes checkpoints and the log, and ends in good order on SIGTERM. After a stop
+of any kind, kill -9 included, the same call goes on from the newest checkpoint.
+
+What makes that exact: the batches are a function of the step; checkpoints hold every variable there
+is (weights, moving statistics, momenta, the running epoch's metrics, the rate's own state); and
+every file is written aside and renamed. So a run may be replayed from a checkpoint over what the
+log already says: rows past the checkpoint are dropped, and come again with the same values.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from keras_resnet import checkpoints, logs
+from keras_resnet.progress import Progress, say
+from keras_resnet.schedules import Controller
+
+# A preempted machine is given 30 s or less; the promise is 15.
+_GRACE_SECONDS = 12
+# Steps between two looks at the losses. Each look waits for the device.
+_LOOK_EVERY = 50
+# Steps between two looks at the training error while warming up; the shortest mean that is looked
+# at.
+_OBSERVE_EVERY = 100
+
+
+class Diverged(Exception):
+    """The loss is not finite any more."""
+
+
+class Interrupted(Exception):
+    """SIGTERM or SIGINT arrived; `exit_code` is 128 + its number, as a shell would say."""
+
+    def __init__(self, sentence, exit_code):
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def fit(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    batches: Callable[[int], Iterable],
+    *,
+    steps: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    controller: Controller,
+    workdir,
+    fingerprint: dict,
+    evaluate: Callable | None = None,
+    checkpoint_seconds: float = 60.0,
+    on_begin: Callable[[], None] = lambda: None,
+    on_rows: Callable[[list[dict]], None] = lambda rows: None,
+) -> float:
+    """Trains `model` to `steps`, from wherever `workdir` says that it got to.
+
+    Args:
+        model: images [B,...] -> logits [B,K]; compiled here, with the mean cross-entropy.
+        optimizer: a new one. Its rate is the controller's.
+        batches: ``start_step -> endless batches`` of (images, labels int32 [B]), a tf.data.Dataset
+            or a generator. Batch k must be a function of k alone.
+        steps: of the whole run, counted from its very start.
+        steps_per_epoch: batches an epoch.
+        batch_size: examples a batch, for images/s.
+        controller: of the rate.
+        workdir: existing folder for `checkpoint-*.npz` and `metrics.jsonl`.
+        fingerprint: JSON object, flag -> value: what must not change between a checkpoint and a
+            resumption.
+        evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
+            after_batch after each of its batches (see `evaluation.count`).
+        checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
+            the end.
+        on_begin: called once the checkpoint, if there is one, has been found to agree.
+        on_rows: told all rows of metrics.jsonl after each epoch.
+
+    Returns:
+        Seconds spent training to the last step, over all the processes that took part.
+
+    Raises:
+        ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read.
+        Diverged: the loss was NaN or infinite. The last checkpoint is from before that.
+        Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
+        OSError: a checkpoint or the log could not be written.
+    """
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[accuracy],
+    )
+    optimizer.build(model.trainable_variables)
+    run = _Run(
+        net=model,
+        accuracy=accuracy,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=batch_size,
+        controller=controller,
+        workdir=pathlib.Path(workdir),
+        fingerprint=fingerprint,
+        evaluate=evaluate,
+        checkpoint_seconds=checkpoint_seconds,
+        on_rows=on_rows,
+    )
+    run.resume(on_begin)
+    with run.signals():
+        while run.step < steps:
+            # Whole epochs by one iterator; the rest of a resumed one, and a last partial one, by
+            # their own.
+            epoch, done = divmod(run.step, steps_per_epoch)
+            whole = not done and steps - run.step >= steps_per_epoch
+            model.fit(
+                batches(run.step),
+                initial_epoch=epoch,
+                epochs=steps // steps_per_epoch if whole else epoch + 1,
+                steps_per_epoch=min(steps_per_epoch - done, steps - run.step),
+                shuffle=False,  # the batches are in their order
+                callbacks=run,
+                verbose=0,
+            )
+    return run.saved_seconds
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Hash over index, shape, dtype and bytes of each of `model.weights`, in order, names left
+    out."""
+    digest = hashlib.sha256()
+    for index, weight in enumerate(model.weights):
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{index} {array.shape} {array.dtype};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@dataclasses.dataclass(eq=False)
+class _Run(keras.callbacks.CallbackList):
+    """One call of `fit`. Being the CallbackList itself it gets a step's logs as tensors, and reads
+    them seldom: each reading waits for the device."""
+
+    net: keras.Model
+    accuracy: keras.metrics.Metric
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    controller: Controller
+    workdir: pathlib.Path
+    fingerprint: dict
+    evaluate: Callable | None
+    checkpoint_seconds: float
+    on_rows: Callable
+
+    def __post_init__(self):
+        super().__init__(add_history=True, model=self.net)  # fit returns model.history
+        self.loss = self.net.metrics[0]
+        self.metrics = [*self.loss.variables, *self.accuracy.variables]
+        self.progress = Progress(self.steps, self.batch_size)
+        self.step = self.saved_step = 0
+        self.rate = None
+        self.losses = []  # (step, rate, loss tensor) not looked at yet
+        self.signum = None
+        self.seconds_before = self.saved_seconds = 0.0
+        self.started = self.saved_at = time.monotonic()
+        self.epoch_began = (0, self.started)
+
+    def seconds(self):
+        return self.seconds_before + time.monotonic() - self.started
+
+    # --- beginning
+
+    def resume(self, on_begin):
+        """Takes up the newest checkpoint, if there is one, and cuts the log to it."""
+        found = checkpoints.newest(self.workdir)
+        if found:
+            self._check(found)
+            variables = self._variables()
+            for name, variable in variables.items():
+                variable.assign(found.arrays[name])
+            self.step = self.saved_step = found.step
+            self.controller.restore(found.metadata["controller"])
+            self.seconds_before = self.saved_seconds = found.metadata["seconds"]
+            say(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
+        on_begin()
+        self.metric_values = [keras.ops.convert_to_numpy(v) for v in self.metrics]
+        self.epoch_began = (self.step, self.started)
+        kept = [
+            row
+            for row in logs.rows(self.workdir)
+            if row["step"] <= self.step and "test_loss" not in row
+        ]
+        logs.rewrite(self.workdir, kept)
+        at_end = self.step and (self.step % self.steps_per_epoch == 0 or self.step == self.steps)
+        if at_end and not any(row["step"] == self.step for row in kept):
+            self._log_epoch()  # stopped between the epoch's last step and its row
+        self._set_rate()
+
+    def _check(self, found):
+        for flag, value in self.fingerprint.items():
+            before = found.metadata["fingerprint"].get(flag)
+            if before != value:
+                raise ValueError(
+                    f"{flag}={value} contradicts {found.path}, which was trained with "
+                    f"{flag}={before}: change it back, or begin anew in another workdir."
+                )
+        if found.step > self.steps:
+            raise ValueError(
+                f"{found.path} is past the {self.steps} steps asked for: ask for more, or begin "
+                "anew in another workdir."
+            )
+        wanted = {name: tuple(variable.shape) for name, variable in self._variables().items()}
+        held = {name: array.shape for name, array in found.arrays.items()}
+        if wanted != held:
+            raise ValueError(
+                f"{found.path} holds other variables than this network's: "
+                "begin anew in another workdir."
+            )
+
+    def _variables(self):
+        groups = {
+            "trainable": self.net.trainable_variables,
+            "other": self.net.non_trainable_variables,
+            "optimizer": self.net.optimizer.variables,
+            "metric": self.metrics,
+        }
+        return {f"{group}/{i}": v for group, held in groups.items() for i, v in enumerate(held)}
+
+    @contextlib.contextmanager
+    def signals(self):
+        """SIGTERM and SIGINT end the run after the step; a second one, or a step that outlasts the
+        time a preempted machine is given, ends it at once, at the last checkpoint."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        timer = threading.Timer(_GRACE_SECONDS, self._give_up)
+        timer.daemon = True
+
+        def ask(signum, _frame):
+            if self.signum:
+                self._give_up()
+            self.signum = signum
+            timer.start()
+
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _give_up(self):
+        say(f"Ended in the middle of a step: the last checkpoint is of step {self.saved_step}.")
+        os._exit(128 + self.signum)
+
+    # --- what Keras' fit calls
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def on_train_batch_begin(self, batch, logs=None):
+        pass
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # fit has set to zero the metrics it knows of, and before the first step that is not all.
+        within = self.step % self.steps_per_epoch
+        for variable, value in zip(self.metrics, self.metric_values, strict=True):
+            variable.assign(value if within else np.zeros_like(value))
+        self.epoch_began = (self.step, time.monotonic())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.losses.append((self.step, self.rate, logs["loss"]))
+        within = self.step % self.steps_per_epoch
+        ending = within == 0 or self.step == self.steps
+        if self.controller.warming and (ending or within % _OBSERVE_EVERY == 0):
+            self.controller.observe(1.0 - float(logs["accuracy"]))
+        due = self.signum or time.monotonic() - self.saved_at >= self.checkpoint_seconds
+        if due or ending or len(self.losses) >= _LOOK_EVERY:
+            self._look_for_nan()
+        if self.progress.due():
+            epoch = (self.step - 1) // self.steps_per_epoch + 1
+            self.progress.show(self.step, epoch, float(logs["loss"]), float(logs["accuracy"]))
+        if due or self.step == self.steps:
+            self._save()
+        self._stop_if_asked()
+        if self.step < self.steps:
+            self._set_rate()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._log_epoch()
+
+    # --- what they do
+
+    def _set_rate(self):
+        rate = self.controller.rate(self.step)
+        if rate != self.rate:
+            self._sync()
+            self.net.optimizer.learning_rate = rate
+            self.rate = rate
+
+    def _sync(self):
+        """On JAX the variables live in fit's loop; this brings them back to the model."""
+        if hasattr(self.net, "jax_state_sync"):
+            self.net.jax_state_sync()
+
+    def _look_for_nan(self):
+        for step, rate, loss in self.losses:
+            if not np.isfinite(float(loss)):
+                raise Diverged(self._diverged(f"The loss is {float(loss)}", step, rate))
+        self.losses.clear()
+
+    def _diverged(self, what, step, rate):
+        kept = f"of step {self.saved_step} stays" if self.saved_step else "was not written yet"
+        return (
+            f"{what} at step {step}, at rate {rate:g}: lower the rate. The last checkpoint {kept}."
+        )
+
+    def _save(self):
+        self._look_for_nan()
+        self._sync()
+        arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise Diverged(self._diverged("A weight is not finite", self.step, self.rate))
+        seconds = self.seconds()
+        checkpoints.save(
+            self.workdir,
+            self.step,
+            arrays,
+            {
+                "fingerprint": self.fingerprint,
+                "controller": self.controller.state(),
+                "seconds": seconds,
+            },
+        )
+        self.saved_step, self.saved_seconds, self.saved_at = self.step, seconds, time.monotonic()
+
+    def _stop_if_asked(self):
+        if self.signum:
+            if self.saved_step != self.step:
+                self._save()
+            name = signal.Signals(self.signum).name
+            raise Interrupted(
+                f"Ended by {name} at step {self.step} of {self.steps}, which is saved: "
+                "the same command goes on from there.",
+                128 + self.signum,
+            )
+
+    def _log_epoch(self):
+        first, began = self.epoch_began
+        elapsed = max(time.monotonic() - began, 1e-9)
+        row = {
+            "epoch": round(self.step / self.steps_per_epoch, 4),
+            "step": self.step,
+            "loss": float(self.loss.result()),
+            "accuracy": float(self.accuracy.result()),
+            "rate": self.controller.rate(self.step - 1),
+            "images_per_second": round((self.step - first) * self.batch_size / elapsed, 1),
+            "seconds": round(self.seconds(), 1),
+        }
+        if self.evaluate:
+            held_out = self.evaluate(self._stop_if_asked)
+            row |= {"holdout_loss": held_out.loss, "holdout_accuracy": held_out.accuracy}
+        logs.append(self.workdir, row)
+        if self.evaluate:
+            right = f"{held_out.accuracy:.2%} of {held_out.examples} held-out right"
+            say(f"epoch {row['epoch']:g}: {right}")
+        self.on_rows(logs.rows(self.workdir))

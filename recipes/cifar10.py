@@ -1,0 +1,370 @@
+"""CIFAR-10, section 4.2 of the paper; any other set of small pictures too.
+
+    python recipes/cifar10.py --data=cifar10 --model=ResNet20 --workdir=runs/r20
+    python recipes/cifar10.py --data=cifar10 --flagfile=recipes/flagfiles/short.flags
+    --workdir=runs/short
+
+The flags' defaults are the paper's: SGD with momentum 0.9, batch 128, 0.1 divided by 10 at 32k and
+48k steps, 64k in all, weight decay 1e-4 (coupled, kernels alone), 4 pixels padded, a random crop of
+it or its mirror; for ResNet-110 0.01 until the training error is below 80%. The test set is looked
+at once, at the end.
+
+Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
+for bit.
+
+Differs from the paper: the per-pixel mean is the channel mean unless --per_pixel_mean, and inputs
+are divided by 64, which norms undo (it keeps the pre-activated nets' first identity around 1).
+
+The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
+curves.png, predictions.png, checkpoint-*.npz, model.keras (raw pictures in, probabilities out) and
+final.json: test_correct, test_examples, test_error (a share, 0 to 1), steps, parameters
+(trainable), weights_sha256, seconds (training).
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import time
+
+import keras_resnet_he
+
+keras_resnet_he.check()
+import keras_resnet.quiet
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same bits on a GPU too
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+with keras_resnet.quiet.start():
+    import keras
+import numpy as np
+from absl import app, flags, logging
+
+from keras_resnet import (
+    applications,
+    evaluation,
+    files,
+    logs,
+    optimizers,
+    plots,
+    progress,
+    runtime,
+    schedules,
+    training,
+)
+from keras_resnet.data import augment, draws, sources, splits
+from keras_resnet.fronts import Preprocessing
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "data",
+    None,
+    "digits; a TFDS name as cifar10; a folder or zip of pictures by class; CIFAR's batches.",
+)
+flags.DEFINE_string(
+    "workdir", None, "Folder for everything that the run leaves; resumed if it has a checkpoint."
+)
+flags.DEFINE_string("model", "ResNet20", "Any name of keras_resnet.list_models().")
+flags.DEFINE_enum(
+    "shortcut",
+    None,
+    ["A", "B", "C", "none"],
+    "The paper's shortcuts (3.3); default: the network's.",
+)
+flags.DEFINE_integer("steps", 64000, "Updates in all.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 128, "Pictures an update.", lower_bound=1)
+flags.DEFINE_enum("schedule", "piecewise", ["piecewise", "one_cycle"], "How the rate goes.")
+flags.DEFINE_float("rate", 0.1, "Highest learning rate.", lower_bound=0.0)
+flags.DEFINE_list(
+    "boundaries", ["32000", "48000"], "piecewise: steps from which the rate is a tenth."
+)
+flags.DEFINE_float("rise", 0.15, "one_cycle: share of the steps before the peak.", 0.0, 0.99)
+flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels.", lower_bound=0.0)
+flags.DEFINE_integer("pad", 4, "Pixels of padding for the random crop.", lower_bound=0)
+flags.DEFINE_bool("flip", True, "Mirror half of the pictures.")
+flags.DEFINE_bool(
+    "per_pixel_mean", False, "Subtract the paper's per-pixel mean instead of the channels'."
+)
+flags.DEFINE_integer(
+    "holdout", 0, "Training pictures to hold out and evaluate after each epoch.", lower_bound=0
+)
+flags.DEFINE_enum("precision", "float32", runtime.PRECISIONS, "Keras' dtype policy.")
+flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
+flags.DEFINE_float(
+    "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
+)
+
+# What a checkpoint must agree on with the command that resumes from it.
+BINDING = (
+    "model", "shortcut", "batch_size", "schedule", "rate", "boundaries", "weight_decay", "pad", "flip",
+    "per_pixel_mean", "holdout", "precision", "seed",
+)  # fmt: skip
+MOMENTUM = 0.9
+SCALE = 64.0  # about the standard deviation of photographs' pixels in 0..255
+WARM_UP = 0.01  # of ResNet-110
+SHEET = 48  # pictures on predictions.png
+CURVES_SECONDS = 30.0  # between two drawings of curves.png
+
+
+def run() -> dict:
+    started = time.monotonic()
+    constructor = applications.get(FLAGS.model)
+    controller = rate_controller()
+    workdir = make_workdir()
+    runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
+
+    # --- pictures
+    progress.say(f"Reading {FLAGS.data}.")
+    source = sources.load(FLAGS.data)
+    for name in ("train", "test"):
+        if getattr(source, name) is None:
+            raise ValueError(
+                f"--data={FLAGS.data} has no {name} split; the recipe needs train and test."
+            )
+    train, test = splits.arrays(source.train), splits.arrays(source.test)
+    left_out = train.bad
+    held_out = None
+    if FLAGS.holdout:
+        train, held_out = splits.holdout(train, FLAGS.holdout)
+    mean = augment.channel_mean(train.pictures)
+    crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=tuple(np.rint(mean)))
+    form = {}
+    if FLAGS.per_pixel_mean:
+        crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=0)
+        form = {"mean": augment.pixel_mean(train.pictures)}
+    batches = data_module()
+
+    # --- network
+    shape, classes = train.pictures.shape[1:], len(source.class_names)
+    subtracted = form.get("mean")  # in the pipeline while training, in the saved network afterwards
+    scaling = Preprocessing(mean=(0.0,) * 3 if form else rgb(mean), std=(SCALE,) * 3)
+    build = functools.partial(
+        constructor, classes=classes, preprocessing=scaling, shortcut=FLAGS.shortcut
+    )
+    model = build(input_shape=shape, classifier_activation=None)
+    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+    # --- training
+    def begin():
+        files.write(workdir / "flags.txt", flags_text())
+        files.write(workdir / "versions.txt", runtime.versions())
+        if left_out:
+            files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in left_out))
+            progress.say(
+                f"{len(left_out)} unreadable training files left out: see {workdir}/left_out.txt."
+            )
+        progress.say(
+            f"{FLAGS.model}, {parameters:,} parameters; {len(train):,} training and {len(test):,} "
+            f"test pictures of {'x'.join(map(str, shape))} in {classes} classes; "
+            f"{keras.backend.backend()}, {FLAGS.precision}; "
+            f"ready in {time.monotonic() - started:.0f} s."
+        )
+
+    def evaluate(after_batch):
+        return evaluation.count(
+            model, batches.evaluation(held_out, FLAGS.batch_size, **form), after_batch=after_batch
+        )
+
+    seconds = training.fit(
+        model,
+        optimizers.SGD(FLAGS.rate, MOMENTUM, coupled_weight_decay=FLAGS.weight_decay),
+        lambda start_step: batches.training(
+            train,
+            FLAGS.batch_size,
+            augment=crop_flip,
+            seed=FLAGS.seed,
+            start_step=start_step,
+            **form,
+        ),
+        steps=FLAGS.steps,
+        steps_per_epoch=draws.steps_per_epoch(len(train), FLAGS.batch_size),
+        batch_size=FLAGS.batch_size,
+        controller=controller,
+        workdir=workdir,
+        fingerprint=fingerprint(train, shape, classes),
+        evaluate=evaluate if held_out else None,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
+        on_begin=begin,
+        on_rows=shown_as_it_runs(workdir),
+    )
+
+    # --- result
+    tested = evaluation.count(model, batches.evaluation(test, FLAGS.batch_size, **form))
+    logs.append(
+        workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
+    )
+    plots.curves(logs.rows(workdir), workdir / "curves.png", FLAGS.model)
+    pictures = keras.Input(shape)
+    if subtracted is not None:
+        pictures = keras.layers.Normalization(
+            axis=(1, 2, 3),
+            mean=subtracted,
+            variance=np.ones(shape),
+            dtype="float32",
+            name="pixel_mean",
+        )(pictures)
+    saved = build(input_tensor=pictures)
+    saved.set_weights(model.get_weights())
+    with files.aside(workdir / "model.keras") as part:
+        saved.save(part)
+    some = np.linspace(0, len(test) - 1, min(SHEET, len(test))).astype(int)
+    plots.predictions(
+        test.pictures[some],
+        test.labels[some],
+        np.asarray(saved.predict_on_batch(test.pictures[some])),
+        source.class_names,
+        workdir / "predictions.png",
+    )
+    final = {
+        "test_correct": tested.correct,
+        "test_examples": tested.examples,
+        "test_error": 1 - tested.accuracy,
+        "steps": FLAGS.steps,
+        "parameters": parameters,
+        "weights_sha256": training.weights_sha256(model),
+        "seconds": round(seconds, 1),
+    }
+    files.write(workdir / "final.json", json.dumps(final) + "\n")
+    progress.say(closing_words(workdir, tested))
+    return final
+
+
+def rate_controller():
+    if FLAGS.schedule == "one_cycle":
+        return schedules.Controller(schedules.one_cycle(FLAGS.rate, FLAGS.steps, FLAGS.rise))
+    try:
+        boundaries = [int(step) for step in FLAGS.boundaries]
+    except ValueError:
+        raise ValueError(
+            f"--boundaries takes steps with commas; got {','.join(FLAGS.boundaries)}."
+        ) from None
+    # The paper, 4.2: 0.1 is a little too much for ResNet-110 to begin with.
+    warm_up = WARM_UP if FLAGS.model.startswith("ResNet110") else None
+    return schedules.Controller(schedules.piecewise(FLAGS.rate, boundaries), warm_up=warm_up)
+
+
+def make_workdir():
+    workdir = pathlib.Path(FLAGS.workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        files.write(workdir / ".writable", "")
+        (workdir / ".writable").unlink()
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    return workdir
+
+
+def data_module():
+    """tf.data on TensorFlow; on other backends the same batches from pictures that live on the
+    device."""
+    if keras.backend.backend() == "tensorflow":
+        from keras_resnet.data import pipeline
+
+        return pipeline
+    from keras_resnet.data import resident
+
+    return resident
+
+
+def rgb(mean):
+    """Three statistics of any number of channels: the network takes the average for 1 or 4 of
+    them."""
+    return tuple(map(float, mean)) if len(mean) == 3 else (float(np.mean(mean)),) * 3
+
+
+def fingerprint(train, shape, classes):
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    if FLAGS.schedule == "one_cycle":  # the whole curve depends on where it ends
+        agreed |= {"--steps": FLAGS.steps, "--rise": FLAGS.rise}
+    labels = hashlib.sha256(np.ascontiguousarray(train.labels).tobytes()).hexdigest()
+    agreed["classes"] = classes
+    agreed["--data"] = f"{len(train)} pictures of {'x'.join(map(str, shape))}, labels {labels[:12]}"
+    agreed["KERAS_BACKEND"] = keras.backend.backend()
+    return agreed
+
+
+def shown_as_it_runs(workdir):
+    """What is done with the log's rows while they come: TensorBoard, and curves.png now and
+    then."""
+    board = None
+    if keras.backend.backend() == "tensorflow":
+        board = logs.tensorboard(workdir)
+    else:
+        progress.say(
+            "TensorBoard's files need the TensorFlow backend; metrics.jsonl has the same figures."
+        )
+    drawn_at = 0.0
+
+    def show(rows):
+        nonlocal drawn_at
+        if board:
+            board(rows)
+        if time.monotonic() - drawn_at >= CURVES_SECONDS:
+            plots.curves(rows, workdir / "curves.png", FLAGS.model)
+            drawn_at = time.monotonic()
+
+    return show
+
+
+def own_flags():
+    return FLAGS.get_key_flags_for_module(FLAGS.find_module_defining_flag("workdir"))
+
+
+def flags_text():
+    """This file's flags as a flagfile, as they were typed or by default."""
+    return "".join(f"{flag.serialize()}\n" for flag in own_flags() if flag.value is not None)
+
+
+def closing_words(workdir, tested):
+    left = ("model.keras", "final.json", "curves.png", "predictions.png", "metrics.jsonl")
+    words = [
+        f"{tested.correct} of {tested.examples} test pictures right: {tested.accuracy:.2%}. In {workdir}:"
+    ]
+    words += [f"  {workdir / name}" for name in left]
+    words += [
+        "To use it:",
+        f"  keras_resnet.load({str(workdir / 'model.keras')!r}).predict(pictures)  # raw, 0..255",
+    ]
+    if FLAGS.data == "digits":
+        here = os.path.relpath(sys.executable)
+        words += [
+            "Next, CIFAR-10 (where it is not on this machine yet, the answer says how to fetch it):",
+            f"  {'python' if here.startswith('..') else here} recipes/cifar10.py --data=cifar10 "
+            "--flagfile=recipes/flagfiles/short.flags --workdir=runs/short",
+        ]
+    return "\n".join(words)
+
+
+def main(argv):
+    try:
+        if argv[1:]:
+            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
+        for name in ("data", "workdir"):
+            if not getattr(FLAGS, name):
+                raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+        final = run()
+    except training.Interrupted as ending:
+        progress.say(str(ending))
+        sys.exit(ending.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError, training.Diverged) as mistake:
+        progress.say(f"cifar10.py: {mistake}")
+        sys.exit(2)
+    print(json.dumps(final))
+
+
+def parse(argv):
+    logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
+    try:
+        return FLAGS(argv)
+    except flags.Error as mistake:
+        progress.say(f"cifar10.py: {mistake}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,126 @@
+"""Runs that can be killed: each in a process of its own, forked where TensorFlow is imported already."""
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import signal
+import sys
+import time
+import types
+
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
+    ["tensorflow", "keras", "matplotlib.figure", "sklearn.datasets", "absl.app", "keras_resnet"]
+)
+RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "cifar10.py"
+
+
+class Child:
+    """A running ``function(*args)`` whose standard output and error go to files."""
+
+    def __init__(self, folder, function, *args, **kwargs):
+        folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(folder.glob("*.out")))
+        self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
+        self.process = FORKSERVER.Process(
+            target=_to_files, args=(self._out, self._err, function, args, kwargs)
+        )
+        # Or the child would begin by running pytest's main module.
+        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        try:
+            self.process.start()
+        finally:
+            sys.modules["__main__"] = main
+
+    def wait(self):
+        """Waits for its end; returns itself, with `code`, `out` and `err`."""
+        self.process.join()
+        self.code, self.out, self.err = (
+            self.process.exitcode,
+            self._out.read_text() if self._out.exists() else "",
+            self._err.read_text() if self._err.exists() else "",
+        )
+        return self
+
+    def kill_at(self, workdir, step, number=signal.SIGKILL):
+        """Sends a signal as soon as there is a checkpoint of `step` or later; waits for the end."""
+        while self.process.is_alive() and newest_step(workdir) < step:
+            time.sleep(0.005)
+        os.kill(self.process.pid, number)
+        return self.wait()
+
+
+def recipe(folder, *flags):
+    """The recipe with the given flags, started."""
+    return Child(folder, run_recipe, *flags)
+
+
+def run_recipe(*flags):
+    sys.argv = [str(RECIPE), *flags]
+    runpy.run_path(str(RECIPE), run_name="__main__")
+
+
+def newest_step(workdir):
+    """Step of the newest checkpoint, 0 without one."""
+    paths = pathlib.Path(workdir).glob("checkpoint-*.npz")
+    return max((int(path.stem.partition("-")[2]) for path in paths), default=0)
+
+
+def _to_files(out, err, function, args, kwargs):
+    for path, number in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    function(*args, **kwargs)
+    sys.stdout.flush()
+
+
+def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
+    """`training.fit` of a small net on the digits; prints the hash of its weights."""
+    import keras
+
+    from keras_resnet import evaluation, optimizers, runtime, schedules, training
+    from keras_resnet.data import augment, draws, pipeline, sources
+
+    runtime.prepare(seed=1)
+    source = sources.load("digits")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Rescaling(1 / 64, offset=-1),
+            layers.Conv2D(16, 3, strides=2, use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Activation("relu"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+
+    def evaluate(after_batch):
+        batches = pipeline.evaluation(source.test, 128)
+        return evaluation.count(model, batches, after_batch=after_batch)
+
+    def rate(step):
+        time.sleep(pause)
+        return schedules.one_cycle(0.1, steps)(step)
+
+    try:
+        training.fit(
+            model,
+            optimizers.SGD(coupled_weight_decay=1e-3),
+            lambda start_step: pipeline.training(
+                source.train, 128, augment=augment.CropFlip(1, False), start_step=start_step
+            ),
+            steps=steps,
+            steps_per_epoch=draws.steps_per_epoch(len(source.train), 128),
+            batch_size=128,
+            controller=schedules.Controller(rate, warm_up=0.01),
+            workdir=workdir,
+            fingerprint=fingerprint or {},
+            evaluate=evaluate,
+            **options,
+        )
+    except training.Interrupted as ending:
+        print(ending, file=sys.stderr)
+        sys.exit(ending.exit_code)
+    print(training.weights_sha256(model))

@@ -1,0 +1,356 @@
+"""Stops of every kind change nothing: weights and log come out the same, bit for bit."""
+
+import os
+import pathlib
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet import checkpoints, evaluation, logs, optimizers, progress, schedules, training
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from child import Child, newest_step, train_digits
+
+STEPS = 60  # 5 epochs of 11, and a last one of 5
+TIMED = ("seconds", "images_per_second")
+
+
+def log(workdir):
+    """The log's rows without what a clock wrote."""
+    return [{k: v for k, v in row.items() if k not in TIMED} for row in logs.rows(workdir)]
+
+
+def begin(tmp_path, **options):
+    """A child that leaves a checkpoint after each step, and has time for nothing but that."""
+    options = {"steps": STEPS, "checkpoint_seconds": 0.0, **options}
+    (tmp_path / "run").mkdir(exist_ok=True)
+    return Child(tmp_path / "out", train_digits, tmp_path / "run", **options)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Hash and log of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    ended = begin(folder, checkpoint_seconds=60.0).wait()
+    assert ended.code == 0, ended.err
+    return ended.out, log(folder / "run")
+
+
+def test_log_has_a_row_an_epoch(uninterrupted):
+    _, rows = uninterrupted
+    assert [row["step"] for row in rows] == [11, 22, 33, 44, 55, 60]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, pytest.approx(5.4545)]
+    assert rows[-1]["rate"] == schedules.one_cycle(0.1, STEPS)(STEPS - 1)
+    assert rows[0]["rate"] == 0.01  # the warm-up's
+    assert rows[-1]["accuracy"] > rows[0]["accuracy"] + 0.25
+    assert rows[-1]["holdout_accuracy"] > 0.5
+
+
+def test_killed_at_random_moments(tmp_path, uninterrupted):
+    moments = sorted(random.Random(os.urandom(8)).sample(range(1, STEPS - 2), 3))
+    for moment in moments:
+        ended = begin(tmp_path).kill_at(tmp_path / "run", moment)
+        assert ended.code == -signal.SIGKILL, (moments, ended.err)
+    ended = begin(tmp_path).wait()
+    assert (ended.out, log(tmp_path / "run")) == uninterrupted, moments
+    assert "Resuming at step" in ended.err
+
+
+def test_terminated_then_the_newest_checkpoint_damaged(tmp_path, uninterrupted):
+    started = begin(tmp_path, pause=0.02, checkpoint_seconds=0.2)
+    ended = started.kill_at(tmp_path / "run", 20, signal.SIGTERM)
+    step = newest_step(tmp_path / "run")
+    assert ended.code == 128 + signal.SIGTERM
+    assert f"Ended by SIGTERM at step {step} of {STEPS}, which is saved" in ended.err
+
+    newest = tmp_path / "run" / f"checkpoint-{step:09d}.npz"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    ended = begin(tmp_path).wait()
+    assert f"{newest} is damaged" in ended.err
+    assert (ended.out, log(tmp_path / "run")) == uninterrupted
+
+
+def test_finished_run_is_left_as_it_is(tmp_path, uninterrupted):
+    first = begin(tmp_path).wait()
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert begin(tmp_path).wait().out == first.out == uninterrupted[0]
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_full_disk_ends_in_a_sentence_and_keeps_the_last_checkpoint(tmp_path):
+    disk = tmp_path / "run"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not allowed here")
+    try:
+        ended = begin(tmp_path).wait()
+        left = checkpoints.newest(disk)
+        names = os.listdir(disk)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert f"OSError: Cannot write {disk}/checkpoint-{left.step + 1:09d}.npz: No space" in ended.err
+    assert not [name for name in names if "part" in name]
+
+
+# --- within this process: a dense net on numbers drawn by step
+
+RNG = np.random.default_rng(0)
+PICTURES, LABELS = RNG.normal(size=(256, 5)).astype("float32"), RNG.integers(0, 3, 256)
+
+
+def batch(step):
+    chosen = np.random.default_rng(step).integers(0, 256, 16)
+    return PICTURES[chosen], LABELS[chosen].astype("int32")
+
+
+def batches(start_step):
+    while True:
+        yield batch(start_step)
+        start_step += 1
+
+
+def network():
+    keras.utils.set_random_seed(3)
+    return keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+
+
+def fit(workdir, *, model=None, batches=batches, rate=lambda step: 0.1, **options):
+    options = {"steps": 10, "steps_per_epoch": 4, "batch_size": 16, "fingerprint": {}, **options}
+    options.setdefault("controller", schedules.Controller(rate))
+    model = model or network()
+    training.fit(model, optimizers.SGD(), batches, workdir=workdir, **options)
+    return model
+
+
+def test_equals_a_plain_loop(tmp_path):
+    """Step k has batch k and rate k: against Keras' train_on_batch, one step at a time."""
+    rates = [0.5, 0.1, 0.0, 0.3, 0.3, 0.2, 0.7, 0.05, 0.4, 0.1]
+    ours = fit(tmp_path, rate=rates.__getitem__)
+    loop = network()
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    loop.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    counts = []
+    for step, rate in enumerate(rates):
+        x, y = batch(step)
+        counts.append(evaluation.count(loop, [(x, y, np.ones(16))]))
+        optimizer.learning_rate = rate
+        loop.train_on_batch(x, y)
+    for a, b in zip(ours.get_weights(), loop.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    for row, first, end in zip(logs.rows(tmp_path), (0, 4, 8), (4, 8, 10), strict=True):
+        epoch = counts[first:end]
+        np.testing.assert_allclose(row["loss"], np.mean([c.loss for c in epoch]), rtol=1e-5)
+        np.testing.assert_allclose(row["accuracy"], np.mean([c.accuracy for c in epoch]), rtol=1e-6)
+        assert (row["step"], row["rate"]) == (end, rates[end - 1])
+
+
+def test_two_checkpoints_are_kept(tmp_path):
+    fit(tmp_path, checkpoint_seconds=0.0)
+    assert sorted(p.name for p in tmp_path.glob("*")) == [
+        "checkpoint-000000009.npz",
+        "checkpoint-000000010.npz",
+        "metrics.jsonl",
+    ]
+
+
+def test_more_steps_go_on_from_the_end_of_fewer(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    wanted = training.weights_sha256(fit(whole, steps=10))
+    fit(parts, steps=7)
+    assert training.weights_sha256(fit(parts, steps=10)) == wanted
+    assert log(parts)[-1] == log(whole)[-1]
+    with pytest.raises(ValueError, match="past the 9 steps"):
+        fit(parts, steps=9)
+
+
+def test_row_that_was_not_written_is_made_up_for(tmp_path):
+    """A stop between an epoch's last step, which is saved, and its row."""
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    stopped.mkdir()
+    whole.mkdir()
+
+    def evaluate(after_batch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, checkpoint_seconds=0.0, evaluate=evaluate)
+    assert newest_step(stopped) == 4
+    assert not logs.rows(stopped)
+    fit(stopped)
+    fit(whole)
+    assert log(stopped) == log(whole)
+
+
+def test_changed_flag_is_refused_by_name(tmp_path):
+    fit(tmp_path, fingerprint={"--model": "ResNet20", "--batch_size": 16})
+    with pytest.raises(ValueError, match=r"--batch_size=32 contradicts .* with --batch_size=16"):
+        fit(tmp_path, fingerprint={"--model": "ResNet20", "--batch_size": 32})
+
+
+def test_other_networks_checkpoint_is_refused(tmp_path):
+    fit(tmp_path)
+    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="other variables"):
+        fit(tmp_path, model=other)
+
+
+def test_nan_names_step_and_rate_and_keeps_a_good_checkpoint(tmp_path):
+    def poisoned(start_step):
+        for step, (x, y) in enumerate(batches(start_step), start=start_step):
+            yield (x * np.nan if step == 6 else x), y
+
+    with pytest.raises(training.Diverged, match=r"loss is nan at step 7, at rate 0\.07"):
+        fit(tmp_path, batches=poisoned, rate=lambda s: (s + 1) / 100, checkpoint_seconds=0.0)
+    found = checkpoints.newest(tmp_path)
+    assert found.step == 6
+    assert all(np.isfinite(array).all() for array in found.arrays.values())
+
+
+def test_weights_that_overflow_are_not_saved(tmp_path):
+    """A finite loss whose update is not: the step after would be NaN, from the checkpoint too."""
+    with pytest.raises(training.Diverged, match=r"weight is not finite at step 5"):
+        fit(tmp_path, rate=lambda s: np.inf if s == 4 else 0.1, checkpoint_seconds=0.0)
+    assert checkpoints.newest(tmp_path).step == 4
+
+
+def test_warm_up_looks_at_the_training_error(tmp_path):
+    """The error after the first epoch is far below 80% on three classes: the schedule from there on."""
+    controller = schedules.Controller(lambda step: 0.3, warm_up=0.05)
+    fit(tmp_path, controller=controller)
+    assert [row["rate"] for row in logs.rows(tmp_path)][1:] == [0.3, 0.3]
+    assert not controller.warming
+
+
+# --- checkpoints by themselves
+
+
+def test_checkpoints_all_damaged(tmp_path, capsys):
+    for step in (1, 2):
+        checkpoints.save(tmp_path, step, {"a": np.arange(3)}, {})
+    for path in tmp_path.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="No checkpoint in .* can be read"):
+        checkpoints.newest(tmp_path)
+    assert capsys.readouterr().err.count("is damaged") == 2
+
+
+def test_checkpoint_is_never_unpickled(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    checkpoints.save(tmp_path, 1, {"a": np.arange(3)}, {})
+    objects = np.empty(1, object)
+    objects[0] = Evil()
+    with open(tmp_path / "checkpoint-000000002.npz", "wb") as file:
+        np.savez(file, a=objects, metadata=np.zeros(2, np.uint8))
+    (tmp_path / "checkpoint-000000003.npz").write_bytes(pickle.dumps(Evil()))
+    assert checkpoints.newest(tmp_path).step == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_checkpoint_holds_what_it_was_given(tmp_path):
+    arrays = {"x/0": np.float32([[1.5, np.pi]]), "y": np.int64(7)}
+    checkpoints.save(tmp_path, 12, arrays, {"flags": {"a": [1, None]}})
+    found = checkpoints.newest(tmp_path)
+    assert (found.step, found.metadata["flags"]) == (12, {"a": [1, None]})
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+        assert found.arrays[name].dtype == array.dtype
+
+
+# --- counting and hashing
+
+
+def test_count_leaves_padding_out():
+    logits = np.float32([[2, 1, 0], [0, 5, 1], [1, 0, 3], [9, 0, 0], [0, 0, 0]])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    labels, weights = np.int32([0, 2, 2, 0, 0]), np.float32([1, 1, 1, 1, 0])
+    seen = []
+    count = evaluation.count(
+        model,
+        [(logits[:3], labels[:3], weights[:3]), (logits[3:], labels[3:], weights[3:])],
+        after_batch=lambda: seen.append(1),
+    )
+    assert (count.correct, count.examples, count.accuracy, len(seen)) == (3, 4, 0.75, 2)
+    shares = np.exp(logits[:4]) / np.exp(logits[:4]).sum(1, keepdims=True)
+    np.testing.assert_allclose(count.loss, -np.log(shares[range(4), labels[:4]]).mean(), rtol=1e-6)
+
+
+def test_count_of_nothing_is_refused():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    with pytest.raises(ValueError, match="no example"):
+        evaluation.count(model, [(np.zeros((2, 3)), np.int32([0, 0]), np.zeros(2))])
+
+
+def test_hash_sees_one_bit_and_no_names():
+    model, other = network(), network()
+    assert training.weights_sha256(model) == training.weights_sha256(other)
+    kernel, bias = other.get_weights()
+    kernel.view(np.uint32)[0, 0] ^= 1
+    other.set_weights([kernel, bias])
+    assert training.weights_sha256(model) != training.weights_sha256(other)
+
+
+# --- the progress line
+
+
+class Terminal:
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch):
+    now = iter([0.0, 0.1, 0.3, 0.3, 4.3])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    bar = progress.Progress(1000, 128)
+    assert not bar.due()
+    assert bar.due()
+    bar.show(100, 1, 2.0, 0.25)
+    bar.show(200, 1, 1.5, 0.5)
+
+
+def test_progress_is_one_line_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "200")
+    shown(monkeypatch)
+    progress.say("A word.")
+    text = sys.stderr.text
+    assert text.count("\n") == 1
+    assert "step 200/1000 [====>               ] epoch 1" in text
+    assert "loss 1.5000  accuracy 50.00%  3200 images/s  ETA 0:32" in text
+    assert text.endswith("\r\x1b[KA word.\n")
+
+
+def test_progress_is_plain_lines_elsewhere(monkeypatch, capsys):
+    bar = progress.Progress(1000, 128)
+    assert not bar.due()
+    bar.show(1000, 8, 0.5, 0.875)
+    line = capsys.readouterr().err
+    assert line == f"step 1000/1000 [{'=' * 20}] epoch 8  loss 0.5000  accuracy 87.50%\n"
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
+def test_clock(seconds, text):
+    assert progress.clock(seconds) == text
