@@ -44,13 +44,13 @@ readme: $(VENV)/.installed-test
 
 $(VENV)/.installed: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)
-	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 2 GB."
+	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 3 GB."
 	$(PIP) install --quiet -e .
 	@touch $@
 
 $(VENV)/.installed-test: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)
-	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 2 GB."
+	@echo "Installing into $(VENV): TensorFlow and what else is needed, about 3 GB."
 	$(PIP) install --quiet -e ".[test]"
 	@touch $(VENV)/.installed $@
 

@@ -26,7 +26,7 @@ setup(
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.
         "tensorflow>=2.20",
         "keras>=3.12",
-        "tensorflow-datasets>=4.9.9",
+        "tensorflow-datasets>=4.9.10",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "absl-py>=2.1",
         "numpy>=1.26",

@@ -96,10 +96,10 @@ def format_table(rows: list[dict]) -> str:
 
 
 def draw(model: keras.Model, path: str | None = None):
-    """Draws a residual network: a bar a layer of the stem, a box a block, its shape beside it.
+    """Draws a residual network: a row a stage, a box a block, coloured by its shortcut.
 
-    Needs matplotlib and nothing else (Keras' plot_model wants Graphviz, and draws a layer a box: 347 of
-    them for ResNet-101).
+    Needs matplotlib alone. (Keras' plot_model wants Graphviz, and draws a box a layer: 347 of them for
+    ResNet-101.)
 
     Args:
         model: a network of this package.
@@ -110,62 +110,70 @@ def draw(model: keras.Model, path: str | None = None):
     """
     from matplotlib.figure import Figure
 
-    stages: dict[str, dict] = {}
-    for layer in model.layers:
-        block = re.match(r"(conv\d+)_block(\d+)", layer.name)
-        key = block.group(1) if block else re.sub(r"_.*", "", layer.name)
-        if not block and key not in ("conv1", "pool1", "avg", "max", "predictions"):
-            continue
-        stage = stages.setdefault(key, {"blocks": {}, "convs": []})
-        stage["shape"] = layer.output.shape[1:]
-        if block:
-            parts = stage["blocks"].setdefault(
-                int(block.group(2)), {"convs": [], "beside": "identity"}
-            )
-            if hasattr(layer, "kernel_size"):
-                if "_0_" in layer.name:
-                    parts["beside"] = "projection"
-                else:
-                    parts["convs"].append(
-                        f"{'x'.join(map(str, layer.kernel_size))}, {layer.filters}"
-                    )
-            elif "_0_pad" in layer.name or "_0_pool" in layer.name:
-                parts["beside"] = "padded" if parts["beside"] == "identity" else parts["beside"]
-    adds = any(isinstance(layer, keras.layers.Add) for layer in model.layers)
-    figure = Figure(figsize=(9, 1.1 + 0.95 * len(stages)), layout="constrained")
+    stages = _stages(model)
+    figure = Figure(figsize=(9, 1 + 0.6 * len(stages)), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(
-        xlim=(0, 1),
-        ylim=(-len(stages) + 0.3, 0.75),
-        title=f"{model.name}: {model.count_params():,} parameters",
-    )
     axes.axis("off")
-    colours = {"identity": "#9ecae1", "projection": "#fdae6b", "padded": "#c7e9c0"}
+    axes.set(xlim=(0, 1), ylim=(-len(stages) + 0.4, 0.6))
+    axes.set_title(f"{model.name}: {model.count_params():,} parameters")
+    left, whole, height = 0.16, 0.6, 0.6
+    labels = {}
     for row, (name, stage) in enumerate(stages.items()):
         shape = "x".join("?" if side is None else str(side) for side in stage["shape"])
-        axes.text(0.0, -row, f"{name}\n{shape}", va="center", fontsize=9)
-        many = stage["blocks"]
-        if not many:
-            axes.add_patch(_box(0.16, -row - 0.3, 0.62, 0.6, "#d9d9d9"))
-            continue
-        width = 0.62 / len(many)
-        for i, parts in enumerate(many.values()):
-            colour = colours[parts["beside"]] if adds else "#f0f0f0"
-            axes.add_patch(_box(0.16 + i * width, -row - 0.3, width * 0.94, 0.6, colour))
-        first = many[1]
-        axes.text(
-            0.8, -row, f"{len(many)} x [{' | '.join(first['convs'])}]", va="center", fontsize=7
-        )
-    if adds:
-        for i, (label, colour) in enumerate(colours.items()):
-            axes.add_patch(_box(0.16 + 0.2 * i, 0.52, 0.02, 0.14, colour))
-            axes.text(0.19 + 0.2 * i, 0.59, f"{label} shortcut", va="center", fontsize=8)
+        axes.text(0, -row, f"{name}\n{shape}", va="center", fontsize=8)
+        beside = [block["beside"] for block in stage["blocks"].values()] or ["no block"]
+        width = whole / len(beside)
+        for i, kind in enumerate(beside):
+            gap = min(0.008, 0.2 * width)
+            corner = {"x": left + i * width, "bottom": -row - height / 2, "align": "edge"}
+            look = {"color": _COLOURS[kind], "edgecolor": "#555555"}
+            [box] = axes.bar(height=height, width=width - gap, **corner, **look)
+            labels.setdefault(kind, box)
+        if stage["blocks"]:
+            text = " | ".join(stage["blocks"][1]["convs"])
+            axes.text(
+                left + whole + 0.01, -row, f"{len(beside)} x [{text}]", va="center", fontsize=7
+            )
+    shown = [kind for kind in _COLOURS if kind in labels]
+    figure.legend(
+        [labels[k] for k in shown], shown, loc="outside lower center", ncols=4, fontsize=8
+    )
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
 
 
-def _box(x, y, width, height, colour):
-    from matplotlib.patches import Rectangle
+_COLOURS = {
+    "identity": "#9ecae1",
+    "padded identity (A)": "#c7e9c0",
+    "projection": "#fdae6b",
+    "no shortcut": "#f0f0f0",
+    "no block": "#d9d9d9",
+}
 
-    return Rectangle((x, y), width, height, facecolor=colour, edgecolor="#555555", linewidth=0.5)
+
+def _stages(model):
+    """Rows of the drawing, by the layers' names: name -> shape, blocks {number: convs, beside}."""
+    stages = {}
+    for layer in model.layers:
+        block = re.match(r"(conv\d+)_block(\d+)_(\w+)", layer.name)
+        name = block[1] if block else layer.name.partition("_")[0]
+        if name == "post" or isinstance(
+            layer, (keras.layers.InputLayer, keras.layers.Normalization)
+        ):
+            continue
+        stage = stages.setdefault(name, {"blocks": {}})
+        stage["shape"] = layer.output.shape[1:]
+        if not block:
+            continue
+        parts = stage["blocks"].setdefault(int(block[2]), {"convs": [], "beside": "no shortcut"})
+        part = block[3]
+        if part == "0_conv":
+            parts["beside"] = "projection"
+        elif part.startswith("0_") and parts["beside"] == "no shortcut":
+            parts["beside"] = "padded identity (A)"
+        elif isinstance(layer, keras.layers.Add) and parts["beside"] == "no shortcut":
+            parts["beside"] = "identity"
+        elif part.endswith("_conv"):
+            parts["convs"].append(f"{'x'.join(map(str, layer.kernel_size))}, {layer.filters}")
+    return stages

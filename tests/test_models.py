@@ -174,6 +174,27 @@ def test_layer_names_are_those_of_keras_applications():
     assert sorted(ours) == sorted(theirs)
 
 
+@pytest.mark.parametrize(
+    "name, first, rest",
+    [
+        ("ResNet50", "projection", "identity"),
+        ("ResNet50V2", "projection", "identity"),
+        ("ResNet50D", "projection", "identity"),
+        ("ResNet20", "identity", "identity"),
+        ("PlainNet20", "no shortcut", "no shortcut"),
+    ],
+)
+def test_drawing_shows_every_block_by_its_shortcut(name, first, rest, tmp_path):
+    model = applications.get(name)()
+    depths = models.NETWORKS[name].depths
+    stages = [s["blocks"] for s in analysis._stages(model).values() if s["blocks"]]
+    assert tuple(map(len, stages)) == depths
+    assert [stages[0][i]["beside"] for i in (1, 2)] == [first, rest]
+    figure = analysis.draw(model, tmp_path / "net.png")
+    assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
+    assert len(figure.axes[0].patches) == sum(depths) + len(analysis._stages(model)) - len(depths)
+
+
 # --- the full cross: order, branch, shortcut, tail, stride, rank
 
 CROSS = [
