@@ -7,6 +7,7 @@ import keras
 
 from keras_resnet import applications, models
 from keras_resnet.layers import Layers
+from keras_resnet.repeat import Repeat
 
 
 def macs(model: keras.Model) -> int:
@@ -23,6 +24,9 @@ def macs(model: keras.Model) -> int:
             weights = layer.kernel.shape
         elif hasattr(layer, "kernel_size") and hasattr(layer, "groups"):
             weights = layer.kernel.shape  # [*kernel, channels / groups, filters]
+        elif isinstance(layer, Repeat):
+            total += layer.times * macs(layer.block)
+            continue
         else:
             continue
         for node in layer._inbound_nodes:
@@ -156,7 +160,7 @@ def _stages(model):
     """Rows of the drawing, by the layers' names: name -> shape, blocks {number: convs, beside}."""
     stages = {}
     for layer in model.layers:
-        block = re.match(r"(conv\d+)_block(\d+)_(\w+)", layer.name)
+        block = re.match(r"(conv\d+)_block(\d*)_(\w+)", layer.name)
         name = block[1] if block else layer.name.partition("_")[0]
         if name == "post" or isinstance(
             layer, (keras.layers.InputLayer, keras.layers.Normalization)
@@ -164,9 +168,14 @@ def _stages(model):
             continue
         stage = stages.setdefault(name, {"blocks": {}})
         stage["shape"] = layer.output.shape[1:]
+        if isinstance(layer, Repeat):
+            [form] = [s["blocks"] for s in _stages(layer.block).values()]
+            stage["blocks"] |= dict.fromkeys(range(2, layer.times + 2), form[0])
         if not block:
             continue
-        parts = stage["blocks"].setdefault(int(block[2]), {"convs": [], "beside": "no shortcut"})
+        parts = stage["blocks"].setdefault(
+            int(block[2] or 0), {"convs": [], "beside": "no shortcut"}
+        )
         part = block[3]
         if part == "0_conv":
             parts["beside"] = "projection"

@@ -132,6 +132,7 @@ def _named(network):
             shortcut=spec.shortcut if shortcut is None else _shortcut(shortcut),
             tail=spec.tail,
             layers=layers,
+            loop=spec.loop,
             name=name,
         )
         if weights is not None:

@@ -11,6 +11,7 @@ import keras
 from keras_resnet import blocks
 from keras_resnet.blocks import V1, V2, basic, bottleneck
 from keras_resnet.layers import Layers
+from keras_resnet.repeat import Repeat
 
 # --- stems: (x, *, order, layers) -> tensor
 
@@ -72,6 +73,7 @@ def resnet(
     shortcut=blocks.project,
     tail=blocks.nothing,
     layers=Layers(),
+    loop=False,
     name="resnet",
 ):
     """A residual network: front -> stem -> stages -> head, of rank 1, 2 or 3 as the front is.
@@ -88,6 +90,8 @@ def resnet(
         order: `blocks.V1` or `blocks.V2`.
         shortcut, tail: functions of `blocks`.
         layers: how layers are spelt.
+        loop: run each stage's equal blocks, all but its first, by one `Repeat`: for very deep networks,
+            whose saved file then needs `keras_resnet.load`.
         name: of the model.
 
     Returns:
@@ -110,16 +114,17 @@ def resnet(
     for stage, (depth, width, stride) in enumerate(
         zip(depths, widths, strides, strict=True), start=2
     ):
-        for i in range(depth):
-            step = block(
-                width,
-                stride if i == 0 else 1,
-                order=order,
-                shortcut=shortcut,
-                tail=tail,
-                layers=layers,
+        spelling = {"order": order, "shortcut": shortcut, "tail": tail, "layers": layers}
+        x = block(width, stride, **spelling)(x, f"conv{stage}_block1")
+        if loop and depth > 1:
+            front_of = keras.Input(x.shape[1:])
+            form = keras.Model(
+                front_of, block(width, 1, **spelling)(front_of, f"conv{stage}_block")
             )
-            x = step(x, f"conv{stage}_block{i + 1}")
+            x = Repeat(form, depth - 1, name=f"conv{stage}_blocks")(x)
+            continue
+        for i in range(2, depth + 1):
+            x = block(width, 1, **spelling)(x, f"conv{stage}_block{i}")
     x = order.closing(x, layers=layers, name="post")
     x = head(x, layers=layers)
     with deep_recursion():
@@ -151,6 +156,7 @@ class Network(NamedTuple):
     shortcut: Callable
     order: blocks.Order = V1
     tail: Callable = blocks.nothing
+    loop: bool = False
     size: int = 224
     classes: int = 1000
 
@@ -166,7 +172,10 @@ def _imagenet(depths, block, *, stem=conv7, shortcut=blocks.project, **kwargs):
 def _cifar(layers, *, shortcut=blocks.pad, order=V1):
     """6n+2 layers: three stages of n blocks (paper, 4.2)."""
     depths = ((layers - 2) // 6,) * 3
-    return Network(depths, (16, 32, 64), basic, conv3, shortcut, order, size=32, classes=10)
+    loop = layers > 1000  # 200 blocks a stage: traced in 8 s, not in minutes
+    return Network(
+        depths, (16, 32, 64), basic, conv3, shortcut, order, loop=loop, size=32, classes=10
+    )
 
 
 _v1_5 = functools.partial(bottleneck, strides_on="3x3")

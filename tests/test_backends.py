@@ -61,12 +61,13 @@ def test_same_logits(name, tmp_path):
         assert np.abs(logits(net) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("rank", [1, 3])
-def test_other_ranks_train_from_arrays_save_and_load(rank, tmp_path):
+@pytest.mark.parametrize("rank, loop", [(1, False), (3, False), (2, True)])
+def test_other_ranks_and_loops_train_from_arrays_save_and_load(rank, loop, tmp_path):
     model = models.resnet(
         keras.Input([*[8] * rank, 16]),
-        (1, 1),
+        (1, 3 if loop else 1),
         (16, 32),
+        loop=loop,
         head=lambda x, *, layers: models.classifier(x, layers=layers, classes=2),
         shortcut=blocks.pool_project,
         layers=Layers(causal=rank == 1),

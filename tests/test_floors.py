@@ -18,13 +18,14 @@ FLOORS = {
     "models": 2,
     "blocks": 1,
     "fronts": 1,
+    "repeat": 1,
     "data.pipeline": 1,
     "data.resident": 1,
     "checkpoints": 1,
     "logs": 1,
     "plots": 1,
 }  # everything else: 0
-NETWORKS = ("layers", "blocks", "fronts", "models", "applications", "analysis")
+NETWORKS = ("layers", "blocks", "fronts", "repeat", "models", "applications", "analysis")
 
 
 def modules():

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -65,7 +66,7 @@ TOTAL = {
     "ResNet101": 44_654_504,
     "ResNet152": 60_344_232,
 }
-DEEP = ("ResNet1202", "ResNet1202V2")  # half a minute each
+DEEP = ("ResNet1202", "ResNet1202V2")  # stages in loops: no layer a block, no file for keras alone
 
 
 @functools.cache
@@ -80,9 +81,7 @@ def _layer_names(model):
     return [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in PUBLISHED]
-)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_counts(name):
     row, _ = _facts(name)
     trainable, gmac = PUBLISHED[name]
@@ -111,7 +110,7 @@ def test_every_listed_network_is_held_against_something():
     assert unpublished == {f"ResNet{n}V2" for n in (20, 32, 44, 56, 110, 1202)}
 
 
-@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110, 1202])
 def test_cifar_v2_counts(depth):
     """Option A has no projection: V2 moves each norm before its convolution. The block's first norm is as
     wide as its input, so the two that widen have 2*16 and 2*32 fewer, and the closing norm (2*64) stands
@@ -386,19 +385,24 @@ def test_macs_want_a_size():
         analysis.macs(keras_resnet.ResNet18(include_top=False))
 
 
-@pytest.mark.slow
-def test_1202_layers_build_save_and_load_at_the_default_recursion_limit(tmp_path):
-    import sys
-
+@pytest.mark.parametrize("name", DEEP)
+def test_1202_layers_build_save_and_load_at_the_default_recursion_limit(name, tmp_path):
     limit = sys.getrecursionlimit()
-    model = keras_resnet.ResNet1202()
-    assert len([w for w in model.layers if hasattr(w, "kernel")]) == 1202
+    model = applications.get(name)()
     path = tmp_path / "r1202.keras"
     model.save(path)
     loaded = keras_resnet.load(path)
     assert sys.getrecursionlimit() == limit
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_flat_network_of_602_layers_builds_saves_and_loads(tmp_path):
+    model = models.resnet(keras.Input((8, 8, 16)), (100, 100, 100), (16, 16, 16))
+    model.save(tmp_path / "flat.keras")
+    loaded = keras_resnet.load(tmp_path / "flat.keras")
+    assert [x.name for x in loaded.layers] == [x.name for x in model.layers]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""The benchmarks run, tell the truth about who took part, and print one line of JSON. No seconds are judged."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def timing(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("timing")
+
+
+def training(*flags, **env):
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / "training.py"), *flags],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+# A worker that takes as long as it is told, and writes down when it was visited.
+WORKER = """
+import json, sys
+name, seconds, visits, log = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+print(json.dumps({"ready": {"name": name}}), flush=True)
+for line in sys.stdin:
+    with open(log, "a") as file:
+        print(name, int(line), file=file)
+    if not visits:
+        sys.exit("out of memory")
+    visits -= 1
+    print(json.dumps({"seconds": seconds * int(line)}), flush=True)
+with open(log, "a") as file:
+    print(name, "ended", file=file)
+"""
+
+
+def worker(log, name, seconds, visits=99):
+    return [sys.executable, "-c", WORKER, name, str(seconds), str(visits), str(log)]
+
+
+def test_contestants_are_visited_in_turn(timing, tmp_path):
+    log = tmp_path / "log"
+    commands = {name: worker(log, name, s) for name, s in (("a", 1.0), ("b", 2.0), ("c", 4.0))}
+    results = timing.interleave(commands, rounds=3, steps={"a": 5, "b": 6, "c": 7})
+    assert log.read_text().split("\n")[:-1] == [
+        *(
+            "a 1",
+            "a 5",
+            "b 1",
+            "b 6",
+            "c 1",
+            "c 7",
+        ),  # the first step, and a round that does not count
+        *("a 5", "b 6", "c 7", "c 7", "b 6", "a 5", "a 5", "b 6", "c 7"),
+        *("a ended", "b ended", "c ended"),
+    ]
+    assert results["b"] == {
+        "ready": {"name": "b"},
+        "first_seconds": 2.0,
+        "seconds": [2.0, 2.0, 2.0],
+    }
+    assert timing.ratio(results["c"]["seconds"], results["b"]["seconds"]) == 2.0
+
+
+def test_ratio_is_of_times_that_were_neighbours(timing):
+    # Beside the second round's slow machine the medians alone would say 2.
+    assert timing.ratio([3.0, 40.0, 4.0], [1.0, 10.0, 2.0]) == 3.0
+
+
+def test_who_drops_out_is_skipped_with_the_reason(timing, tmp_path):
+    commands = {
+        "stays": worker(tmp_path / "log", "stays", 1.0),
+        "drops": worker(tmp_path / "log", "drops", 1.0, visits=3),
+        "says": [sys.executable, "-c", """print('{"skip": "no such peer"}')"""],
+        "dies": [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
+    }
+    results = timing.interleave(commands, rounds=3, steps=dict.fromkeys(commands, 1))
+    assert len(results["stays"]["seconds"]) == 3
+    assert results["drops"] == {"skipped": "ended with code 1: out of memory"}
+    assert results["says"] == {"skipped": "no such peer"}
+    assert results["dies"] == {"skipped": "ended by SIGKILL"}
+
+
+def test_table_is_aligned(timing):
+    assert timing.table([["", "x"], ["ours", "1.5"], ["a", ""]]) == "        x\nours  1.5\na"
+
+
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (["--sections=imagnet"], "--sections takes imagenet, cifar, startup, depth, with commas; got imagnet."),
+        (["--sections="], "--sections takes imagenet, cifar, startup, depth, with commas; got none."),
+        (["--contestants=ours,mine"], "with commas; got mine."),
+        (["--rounds=0"], "--rounds=0"),
+        (["--imagenet_size=16"], "--imagenet_size=16"),
+        (["--depth_model=ResNet9"], "--depth_model=ResNet9"),
+        (["cifar"], "Arguments are flags; cannot read cifar."),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_sentence(flags, sentence):
+    result = training(*flags)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("training.py: ") and sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_small_run_with_an_absent_peer(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('PyTorch is not here.')")
+    result = training(
+        "--sections=cifar",
+        "--contestants=stock,ours,torch",
+        "--rounds=2",
+        "--cifar_steps=1",
+        "--cifar_batch=2",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert len(result.stdout.splitlines()) == 1
+    section = json.loads(result.stdout)["cifar"]
+    stock, ours, torch = (section["results"][name] for name in ("stock", "ours", "torch"))
+    assert torch == {"skipped": "ImportError: PyTorch is not here."}
+    assert "torch skipped: ImportError: PyTorch is not here." in result.stderr
+    for trained in (stock, ours):
+        assert trained["ready"]["parameters"] == 269_722 and trained["ready"]["macs"] == 40_551_040
+        assert len(trained["seconds"]) == 2 and min(trained["seconds"]) > 0
+    faster = [a / b for a, b in zip(stock["seconds"], ours["seconds"], strict=True)]
+    assert ours["x"] == pytest.approx(sum(faster) / 2) and stock["x"] == 1
+    median = sum(ours["seconds"]) / 2
+    assert ours["gflops"] == pytest.approx(3 * 2 * 40_551_040 * 2 / median / 1e9)
+    peak = section["results"]["peak-float32"]["gflops"]
+    assert ours["of_peak"] == pytest.approx(ours["gflops"] / peak)
+    marks = {mark["what"]: mark for mark in section["marks"]}
+    assert marks["ours, times as fast as stock"]["measured"] == ours["x"]
+    assert marks["ours, times as fast as stock"]["met"] == (ours["x"] >= 1.25)
+    assert marks["ours, times as fast as torch-compile"]["met"] is None
+
+
+def test_torch_networks_are_the_same(run_python):
+    if not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is not installed: pip install -r requirements/torch.txt")
+    said = run_python(
+        f"""
+import sys; sys.path.insert(0, {str(BENCHMARKS)!r})
+import torch, torch_resnet
+for net, size in ((torch_resnet.resnet50(), 64), (torch_resnet.resnet20(), 32)):
+    macs = [0]
+    def count(module, inputs, output):
+        if hasattr(module, "weight") and module.weight.dim() > 1:
+            macs[0] += module.weight.numel() * output[0, 0].numel()
+    for module in net.modules():
+        module.register_forward_hook(count)
+    net(torch.zeros(2, 3, size, size))
+    print(torch_resnet.parameters(net), macs[0])
+"""
+    )
+    from keras_resnet import analysis, applications
+
+    for line, (name, size) in zip(said.splitlines(), (("ResNet50", 64), ("ResNet20", 32)), strict=True):  # fmt: skip
+        model = applications.get(name)(input_shape=(size, size, 3))
+        assert line == f"{analysis.parameters(model)[0]} {analysis.macs(model)}"
+
+
+@pytest.mark.slow
+def test_all_sections_and_contestants():
+    small = ["--rounds=1", "--imagenet_steps=1", "--imagenet_batch=2", "--imagenet_size=32",
+             "--cifar_steps=1", "--cifar_batch=2", "--depth_model=ResNet20", "--depth_batch=2"]  # fmt: skip
+    result = training("--sections=imagenet,cifar,startup,depth", *small)
+    assert result.returncode == 0, result.stderr[-2000:]
+    said = json.loads(result.stdout)
+    for section in ("imagenet", "cifar"):
+        for name, figures in said[section]["results"].items():
+            if name.startswith("torch") and not importlib.util.find_spec("torch"):
+                assert "torch" in figures["skipped"]
+            else:
+                assert figures["gflops"] > 0, (name, figures)
+    for figures in said["startup"]["results"].values():
+        assert figures["build"][0] > 0
+    for figures in said["depth"]["results"].values():
+        assert figures["first_seconds"] > 0 and 1e8 < figures["peak_bytes"] < 1e10
