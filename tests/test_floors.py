@@ -77,7 +77,7 @@ def test_imports_only_go_down(module, path):
 def test_networks_import_keras_alone(module):
     path = dict(modules())[module]
     outside = {name.partition(".")[0] for name in imports(path, top_level_only=True)}
-    assert outside <= {"keras", "keras_resnet", "warnings", "math", "re", "sys", "functools", "dataclasses", "difflib",
-                       "contextlib", "collections", "typing"}  # fmt: skip
+    standard = "collections contextlib dataclasses difflib functools gc math re sys typing warnings"
+    assert outside <= {"keras", "keras_resnet", *standard.split()}
     everywhere = {name.partition(".")[0] for name in imports(path)} - outside
     assert everywhere <= ({"tensorflow"} if module == "layers" else {"matplotlib", "keras_resnet"})

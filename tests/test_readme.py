@@ -35,6 +35,10 @@ def test_results_table_is_the_committed_runs_own():
     assert between("results") == readme_tables.results()
 
 
+def test_speed_table_is_the_committed_benchmarks_own():
+    assert between("speed") == readme_tables.speed()
+
+
 def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_tables, "ROOT", tmp_path)
     runs = [("a", "--seed=0", 9125), ("b", "--seed=1", 9100), ("c", "--seed=0\n--noflip", 9000)]

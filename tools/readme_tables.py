@@ -1,4 +1,5 @@
-"""Writes the README's tables between their markers: networks from the built graphs, results from committed runs.
+"""Writes the README's tables between their markers: networks from the built graphs, results and speed from committed
+runs.
 
     python tools/readme_tables.py README.md
 
@@ -86,6 +87,62 @@ def command(path) -> str:
     return f"python recipes/cifar10.py --flagfile={own} --data=cifar10 --workdir={workdir}"
 
 
+def speed(folder=ROOT / "benchmarks/results") -> str:
+    """The committed output of benchmarks/training.py: steps interleaved in one run, and the deepest network."""
+    lines = []
+    for path in sorted(folder.glob("*.json")):
+        said = json.loads(path.read_text("utf-8"))
+        log = f"[log]({path.relative_to(ROOT).as_posix()})"
+        for section in ("imagenet", "cifar"):
+            if section in said:
+                lines += ["", f"{STEPS[section]} ({log}):", "", *STEP_COLUMNS]
+                lines += [
+                    step_row(*item) for item in said[section]["results"].items() if "x" in item[1]
+                ]
+        if "depth" in said:
+            lines += [
+                "",
+                f"ResNet-1202, batch 16, {said['cores']} CPU cores ({log}):",
+                "",
+                *DEPTH_COLUMNS,
+            ]
+            lines += [
+                f"| {CONTESTANTS[name]} | {f['build_seconds']:.1f} | {f['first_seconds']:.0f} "
+                f"| {f['second_seconds']:.1f} | {f['peak_bytes'] / 1e9:.1f} |"
+                for name, f in said["depth"]["results"].items()
+                if "skipped" not in f
+            ]
+    return "\n".join(lines[1:]) or "No benchmark is committed yet."
+
+
+def step_row(name, figures) -> str:
+    peak = f"{figures['of_peak']:.0%}" if figures["of_peak"] else ""
+    return f"| {CONTESTANTS[name]} | {figures['pictures_per_second']:.1f} | {figures['x']:.2f} | {peak} |"
+
+
+STEPS = {
+    "imagenet": "A training step of ResNet-50 at 224, batch 16",
+    "cifar": "A training step of ResNet-20 at 32, batch 128",
+}
+STEP_COLUMNS = [
+    "| | pictures/s | x | share of the measured convolution peak |",
+    "| --- | ---: | ---: | ---: |",
+]
+DEPTH_COLUMNS = [
+    "| | build, s | first step, s | second step, s | peak memory, GB |",
+    "| --- | ---: | ---: | ---: | ---: |",
+]
+CONTESTANTS = {
+    "keras": "keras.applications, `fit`",
+    "stock": "our network with Keras' batch normalisation, `fit`",
+    "flat": "our network written flat",
+    "ours": "**ours**",
+    "ours-bfloat16": "**ours, mixed_bfloat16**",
+    "torch": "PyTorch, channels last",
+    "torch-compile": "PyTorch, channels last, torch.compile",
+}
+
+
 def read_flags(path) -> dict[str, str]:
     """--name=value and --[no]name lines of a flagfile."""
     flags = {}
@@ -121,7 +178,7 @@ def update(text: str, tables: dict[str, str]) -> str:
 
 def main(path):
     before = path.read_text("utf-8")
-    after = update(before, {"networks": networks(), "results": results()})
+    after = update(before, {"networks": networks(), "results": results(), "speed": speed()})
     files.write(path, after)
     print(json.dumps({"file": str(path), "changed": after != before}))
 

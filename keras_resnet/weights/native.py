@@ -8,7 +8,7 @@ import h5py
 import keras
 
 from keras_resnet.layers import fuse
-from keras_resnet.models import deep_recursion
+from keras_resnet.models import building
 
 
 def check(path) -> None:
@@ -33,7 +33,7 @@ def load(path) -> keras.Model:
         )
     _shapes(path)
     try:
-        with deep_recursion():
+        with building():
             return fuse(keras.models.load_model(path, compile=False))
     except Exception as error:  # Keras raises anything from KeyError to a bare Exception here
         raise ValueError(

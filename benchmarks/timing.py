@@ -1,0 +1,168 @@
+"""Contestants visited in turn: each in a process of its own, which waits between two visits.
+
+Times move by tens of percent with whatever else the machine does, so only contestants that were
+visited in the same rounds are compared, round by round.
+
+A worker is a command that says one JSON object a line: first ``{"ready": {...}}`` or ``{"skip": reason}``;
+then, for each number k that it reads, ``{"seconds": ...}`` for k steps. It ends when its input does.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Skipped(Exception):
+    """A contestant cannot take part; says why."""
+
+
+class Worker:
+    """A contestant's process.
+
+    Args:
+        command: list of the program and its arguments.
+
+    Attributes:
+        ready: what it said when it had built itself.
+    """
+
+    def __init__(self, command):
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
+        self.ready = {}
+
+    def start(self):
+        """Waits until it is built.
+
+        Raises:
+            Skipped: it cannot be.
+        """
+        self.ready = self._listen()["ready"]
+
+    def visit(self, steps):
+        """Lets it run `steps` steps; returns what it says of them, with "seconds".
+
+        Raises:
+            Skipped: it ended instead.
+        """
+        try:
+            self._process.stdin.write(f"{steps}\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it has ended: the next line says why
+        return self._listen()
+
+    def close(self):
+        """Ends it."""
+        try:
+            self._process.stdin.close()
+            self._process.wait(timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+
+    def _listen(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise Skipped(self._last_words())
+        said = json.loads(line)
+        if "skip" in said:
+            raise Skipped(said["skip"])
+        return said
+
+    def _last_words(self):
+        code = self._process.wait()
+        ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._log.seek(0)
+        lines = self._log.read().strip().splitlines()
+        return f"{ended}: {lines[-1]}" if lines else ended
+
+
+def interleave(commands, *, rounds, steps, say=lambda line: None):
+    """Visits all contestants in each of `rounds`, in turn; first one step and one round that do not count.
+
+    Every second round goes backwards, so that no contestant always follows the same one.
+
+    Args:
+        commands: name -> command of a worker.
+        rounds: visits to each.
+        steps: name -> steps a visit.
+        say: told what is going on.
+
+    Returns:
+        name -> {"ready", "first_seconds" (the first step, which traces or compiles), "seconds" (a step's, one
+        value a round)} or {"skipped": reason}.
+    """
+    results, workers = {}, {}
+    try:
+        for name, command in commands.items():
+            began = time.monotonic()
+            worker = Worker(command)
+            try:
+                worker.start()
+                first = worker.visit(1)["seconds"]
+                worker.visit(steps[name])
+            except Skipped as reason:
+                worker.close()
+                results[name] = {"skipped": str(reason)}
+                say(f"{name}: skipped: {reason}")
+                continue
+            workers[name] = worker
+            results[name] = {"ready": worker.ready, "first_seconds": first, "seconds": []}
+            say(f"{name}: warm after {time.monotonic() - began:.0f} s")
+        for number in range(rounds):
+            for name in list(workers)[:: -1 if number % 2 else 1]:
+                try:
+                    seconds = workers[name].visit(steps[name])["seconds"] / steps[name]
+                except Skipped as reason:
+                    workers.pop(name).close()
+                    results[name] = {"skipped": str(reason)}
+                    say(f"{name}: skipped: {reason}")
+                    continue
+                results[name]["seconds"].append(seconds)
+            say(f"round {number + 1} of {rounds}")
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return results
+
+
+def ratio(theirs, ours):
+    """How many times as fast ours are: the median over the rounds of two neighbouring times' ratio."""
+    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+
+
+def fresh(program):
+    """Runs Python text in a fresh process; returns the JSON that it prints last.
+
+    Raises:
+        Skipped: it failed.
+    """
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise Skipped(lines[-1] if lines else f"ended with code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(rows):
+    """Rows of strings -> lines with columns aligned; the first column to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [
+            first.ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True)),
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,312 @@
+"""Training steps, ours beside Keras' and PyTorch's, in one run.
+
+    python benchmarks/training.py
+    python benchmarks/training.py --sections=cifar --contestants=stock,ours --rounds=21
+    python benchmarks/training.py --sections=depth
+
+imagenet  ResNet-50 (the paper's) at 224, batch 16: keras.applications by fit, ours, PyTorch
+cifar     ResNet-20, batch 128: our network with Keras' own batch normalisation by fit, ours, PyTorch
+startup   importing, and building ResNet-152, in fresh processes
+depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), the same net flat, and flat with
+          Keras' own batch normalisation; takes minutes and gigabytes, so only if asked
+
+Contestants are visited in turn, each in a process of its own (timing.py, contestants.py). "x" is how many
+times as fast as the section's first line, the median over the rounds; "best" is the quickest visits' ratio.
+"of peak" is the share of the machine's convolution rate, measured in the same rounds; a training step counts
+as three forward passes. An absent peer is skipped with the reason. Leave the machine in peace meanwhile:
+PyTorch's threads wait for each other, so company costs it most.
+
+The tables go to standard error; standard output gets everything as one line of JSON: "seconds" are those of
+one step, a value a round; "first_seconds" those of the first, which traces or compiles.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import sys
+
+import timing
+from absl import app, flags
+
+from keras_resnet.progress import say
+
+FLAGS = flags.FLAGS
+TRAINING = {  # what contestants.py is told
+    "keras": {"contestant": "keras_applications", "precision": "float32"},
+    "stock": {"contestant": "stock", "precision": "float32"},
+    "flat": {"contestant": "ours", "precision": "float32", "flat": True},
+    "ours": {"contestant": "ours", "precision": "float32"},
+    "ours-bfloat16": {"contestant": "ours", "precision": "mixed_bfloat16"},
+    "torch": {"contestant": "torch_loop", "compile": False},
+    "torch-compile": {"contestant": "torch_loop", "compile": True},
+}
+SECTIONS = {  # who runs in it; the first is the 1.0
+    "imagenet": ("keras", "ours", "ours-bfloat16", "torch", "torch-compile"),
+    "cifar": ("stock", "ours", "ours-bfloat16", "torch", "torch-compile"),
+    "startup": ("keras", "ours"),
+    "depth": ("stock", "flat", "ours"),
+}
+# What the project asks of itself: (section, contestant, against) -> at least so many times as fast.
+FASTER = {
+    ("imagenet", "ours", "keras"): 1.45,
+    ("imagenet", "ours-bfloat16", "keras"): 2.1,
+    ("imagenet", "ours", "torch"): 1.3,
+    ("cifar", "ours", "stock"): 1.25,
+    ("cifar", "ours-bfloat16", "stock"): 1.8,
+    ("cifar", "ours", "torch-compile"): 1.1,
+}
+IMPORT_SECONDS = 0.3  # at most, `import keras_resnet` after `import keras`
+BUILD_RATIO = 1.1  # at most, ResNet-152's build over keras.applications'
+
+DEEP = ("ResNet20", "ResNet110", "ResNet1202")
+
+flags.DEFINE_list("sections", ["imagenet", "cifar", "startup"], f"Of {', '.join(SECTIONS)}.")
+flags.DEFINE_list("contestants", list(TRAINING), f"Of {', '.join(TRAINING)}.")
+flags.DEFINE_integer("rounds", 7, "Visits to each contestant that count.", lower_bound=1)
+flags.DEFINE_integer("imagenet_steps", 2, "Training steps a visit.", lower_bound=1)
+flags.DEFINE_integer("imagenet_batch", 16, "Pictures a step.", lower_bound=1)
+flags.DEFINE_integer("imagenet_size", 224, "Side of the pictures in pixels.", lower_bound=32)
+flags.DEFINE_integer("cifar_steps", 10, "Training steps a visit.", lower_bound=1)
+flags.DEFINE_integer("cifar_batch", 128, "Pictures a step.", lower_bound=1)
+flags.DEFINE_enum("depth_model", DEEP[-1], DEEP, "The network of section depth.")
+flags.DEFINE_integer("depth_batch", 16, "Pictures a step.", lower_bound=1)
+
+
+def imagenet():
+    net = {"model": "ResNet50", "size": FLAGS.imagenet_size, "batch": FLAGS.imagenet_batch}
+    return training_steps("imagenet", net, FLAGS.imagenet_steps)
+
+
+def cifar():
+    net = {"model": "ResNet20", "size": 32, "batch": FLAGS.cifar_batch}
+    return training_steps("cifar", net, FLAGS.cifar_steps)
+
+
+def training_steps(section, net, steps):
+    """Interleaved training steps of one network, beside the machine's convolution rate."""
+    entries = {name: TRAINING[name] | net for name in taking_part(section)}
+    peaks = {
+        f"peak-{dtype}": {"contestant": "convolutions", "dtype": dtype}
+        for dtype in ("float32", "bfloat16")
+    }
+    results = timing.interleave(
+        {name: command(spec) for name, spec in (entries | peaks).items()},
+        rounds=FLAGS.rounds,
+        steps=dict.fromkeys(entries, steps) | dict.fromkeys(peaks, 1),
+        say=lambda line: say(f"{section}: {line}"),
+    )
+    ran = {name: result for name, result in results.items() if "skipped" not in result}
+    trained = [name for name in entries if name in ran]
+    # PyTorch's network is the same and does not count itself.
+    macs = max((ran[name]["ready"].get("macs", 0) for name in trained), default=0)
+    for name, result in ran.items():
+        forward = 2 * macs * net["batch"] if name in entries else 2 * result["ready"]["macs"]
+        passes = 3 if name in entries else 1
+        result["gflops"] = passes * forward / statistics.median(result["seconds"]) / 1e9
+    for name in trained:
+        mine, first = ran[name], ran[trained[0]]
+        peak = ran.get("peak-bfloat16" if "bfloat16" in name else "peak-float32")
+        mine["pictures_per_second"] = net["batch"] / statistics.median(mine["seconds"])
+        mine["x"] = timing.ratio(first["seconds"], mine["seconds"])
+        mine["best_x"] = min(first["seconds"]) / min(mine["seconds"])
+        mine["of_peak"] = peak and mine["gflops"] / peak["gflops"]
+    title = f"{section}: {net['model']}, {net['size']} pixels, batch {net['batch']}"
+    columns = {
+        "pictures/s": ("pictures_per_second", ".1f"),
+        "x": ("x", ".2f"),
+        "best": ("best_x", ".2f"),
+        "GFLOP/s": ("gflops", ".0f"),
+        "of peak": ("of_peak", ".0%"),
+        "first step, s": ("first_seconds", ".1f"),
+    }
+    show(title, results, columns)
+    marks = []
+    for (where, name, against), wanted in FASTER.items():
+        if where == section:
+            both = name in ran and against in ran
+            measured = both and timing.ratio(ran[against]["seconds"], ran[name]["seconds"])
+            marks.append(
+                mark(f"{name}, times as fast as {against}", measured or None, wanted, "least")
+            )
+    return {"results": results, "marks": marks}
+
+
+def startup():
+    """Fresh processes in turn: each imports, then builds one ResNet-152."""
+    results = {name: {} for name in taking_part("startup")}
+    for turn in range(FLAGS.rounds):
+        for name in list(results)[:: -1 if turn % 2 else 1]:
+            if "skipped" in results[name]:
+                continue
+            try:
+                said = timing.fresh(STARTUP[name])
+            except timing.Skipped as reason:
+                results[name] = {"skipped": str(reason)}
+                continue
+            for key, seconds in said.items():
+                results[name].setdefault(key, []).append(seconds)
+        say(f"startup: round {turn + 1} of {FLAGS.rounds}")
+    columns = {
+        "import keras, s": ("import_keras", ".2f"),
+        "import keras_resnet, s": ("import_keras_resnet", ".2f"),
+        "its first network, s": ("first_network", ".2f"),
+        "ResNet152(), s": ("build", ".2f"),
+    }
+    show("startup: fresh processes, medians", results, columns)
+    added = results.get("ours", {}).get("import_keras_resnet")
+    builds = [results.get(name, {}).get("build") for name in ("ours", "keras")]
+    marks = [
+        mark(
+            "import keras_resnet after keras, seconds",
+            added and statistics.median(added),
+            IMPORT_SECONDS,
+            "most",
+        ),
+        mark(
+            "building ResNet-152, times keras.applications' seconds",
+            timing.ratio(*builds) if all(builds) else None,
+            BUILD_RATIO,
+            "most",
+        ),
+    ]
+    return {"results": results, "marks": marks}
+
+
+def depth():
+    """One network after the other: two of these at once do not fit everywhere."""
+    net = {"model": FLAGS.depth_model, "size": 32, "batch": FLAGS.depth_batch}
+    results = {}
+    for name in taking_part("depth"):
+        worker = timing.Worker(command(TRAINING[name] | net))
+        try:
+            worker.start()
+            first, second = worker.visit(1), worker.visit(1)
+            results[name] = {
+                "build_seconds": worker.ready["build_seconds"],
+                "first_seconds": first["seconds"],
+                "second_seconds": second["seconds"],
+                "peak_bytes": second["peak_bytes"],
+            }
+        except timing.Skipped as reason:
+            results[name] = {"skipped": str(reason)}
+        finally:
+            worker.close()
+        say(f"depth: {name} done")
+    columns = {
+        "build, s": ("build_seconds", ".1f"),
+        "first step, s": ("first_seconds", ".1f"),
+        "second step, s": ("second_seconds", ".2f"),
+        "peak memory, bytes": ("peak_bytes", ".2e"),
+    }
+    show(f"depth: {net['model']}, batch {net['batch']}", results, columns)
+    return {"results": results, "marks": []}
+
+
+# Keras' own start is in neither build: one operation has run before.
+_IMPORTS = """
+import json, os, time
+os.environ["KERAS_BACKEND"] = "tensorflow"
+times = [time.perf_counter()]
+def lap():
+    times.append(time.perf_counter())
+    return times[-1] - times[-2]
+import keras
+said = {"import_keras": lap()}
+"""
+_BUILD = """
+keras.ops.zeros(1)
+lap()
+build()
+said["build"] = lap()
+print(json.dumps(said))
+"""
+STARTUP = {
+    "keras": f"""{_IMPORTS}
+def build():
+    keras.applications.ResNet152(weights=None)
+{_BUILD}""",
+    "ours": f"""{_IMPORTS}
+import keras_resnet
+said["import_keras_resnet"] = lap()
+build = keras_resnet.ResNet152
+said["first_network"] = lap()
+{_BUILD}""",
+}
+
+
+def taking_part(section):
+    return [name for name in SECTIONS[section] if name in FLAGS.contestants]
+
+
+def command(spec):
+    worker = pathlib.Path(__file__).with_name("contestants.py")
+    return [sys.executable, str(worker), json.dumps(spec)]
+
+
+def mark(what, measured, wanted, bound):
+    """A figure beside what the project asks of it; measured and met are None where a peer is absent."""
+    met = None
+    if measured is not None:
+        met = measured >= wanted if bound == "least" else measured <= wanted
+        verdict = "met" if met else "NOT met"
+        say(f"  {what}: {measured:.2f}; asked for: at {bound} {wanted}, {verdict}")
+    return {"what": what, "measured": measured, f"at_{bound}": wanted, "met": met}
+
+
+def show(title, results, columns):
+    """results: name -> figures, lists of which are shown by their median, or the reason for none."""
+    rows = [["", *columns]]
+    for name, figures in results.items():
+        cells = []
+        for key, form in columns.values():
+            figure = figures.get(key)
+            figure = statistics.median(figure) if isinstance(figure, list) else figure
+            cells.append("" if figure is None else format(figure, form))
+        rows.append([name, *cells])
+    say(f"\n{title}\n{timing.table(rows)}")
+    for name, figures in results.items():
+        if "skipped" in figures:
+            say(f"  {name} skipped: {figures['skipped']}")
+
+
+def check(flag, known):
+    unknown = [name for name in FLAGS[flag].value if name not in known]
+    if unknown or not FLAGS[flag].value:
+        raise ValueError(
+            f"--{flag} takes {', '.join(known)}, with commas; got {','.join(unknown) or 'none'}."
+        )
+
+
+def main(argv):
+    try:
+        if argv[1:]:
+            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
+        check("sections", SECTIONS)
+        check("contestants", TRAINING)
+    except ValueError as mistake:
+        say(f"training.py: {mistake}")
+        sys.exit(2)
+    load = os.getloadavg()[0]  # processes that want to run, over the last minute
+    if load > 0.5:
+        say(
+            f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
+        )
+    run = {"imagenet": imagenet, "cifar": cifar, "startup": startup, "depth": depth}
+    try:
+        sections = {name: run[name]() for name in FLAGS.sections}
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(json.dumps({"cores": os.cpu_count(), "load_before": load, **sections}))
+
+
+def parse(argv):
+    try:
+        return FLAGS(argv)
+    except flags.Error as mistake:
+        say(f"training.py: {mistake}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)
