@@ -45,6 +45,7 @@ def test_committed_outputs_are_there_and_clean():
     assert NOTEBOOK.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_quickstart_runs():
     pytest.importorskip("nbclient")
     from tools.notebook import execute

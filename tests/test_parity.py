@@ -42,7 +42,10 @@ def _worst(ours, theirs, x):
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+DEPTHS = [50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
 def test_v1_against_keras_applications(depth):
     name = f"ResNet{depth}"
     shape = {"input_shape": (96, 96, 3), "classifier_activation": None, "weights": None}
@@ -94,7 +97,7 @@ def _their_v2(depth):
     )
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("depth", DEPTHS)
 def test_v2_against_keras_applications(depth):
     theirs = getattr(keras.applications, f"ResNet{depth}V2")(
         input_shape=(96, 96, 3), classifier_activation=None, weights=None
