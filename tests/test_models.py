@@ -285,7 +285,7 @@ def test_one_fresh_process_loads_every_variant_with_keras_alone(saved, run_pytho
 
 @pytest.mark.slow
 def test_every_named_network_but_1202_loads_with_keras_alone(tmp_path, run_python):
-    """In batches, since all of them at once are 3 GB."""
+    """In batches, to spare the disk."""
     rng = np.random.default_rng(0)
     names = [n for n in keras_resnet.list_models() if n not in DEEP]
     for batch in (names[i : i + 6] for i in range(0, len(names), 6)):
