@@ -1,11 +1,41 @@
-"""SGD with the paper's weight decay."""
+"""Optimizers that do what papers say: decay on kernels alone, clipping of the whole batch's gradient.
+
+Weight decay has two meanings. *Coupled* (paper, 3.4 and 4.2; torch.optim.SGD): the gradient of an L2
+penalty, added before momentum. *Decoupled* (Loshchilov 2017; Keras' `weight_decay`): the weight
+shrinks by rate x decay beside the update. Both leave out tensors of rank 1 and 0 here: biases, and
+norms' gammas and betas.
+"""
 
 import keras
 from keras import ops
 
 
+class _Kernels:
+    """Decay on tensors of rank > 1, and global clipping after the replicas' gradients are summed.
+
+    Keras clips each replica's gradient before it sums them, which gives other numbers than one
+    device with the same batch.
+    """
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1
+
+    def _clip_gradients(self, grads):
+        later = keras.backend.backend() == "tensorflow" and self.global_clipnorm
+        return grads if later else super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):  # called on TensorFlow alone
+        pairs = super()._all_reduce_sum_gradients(grads_and_vars)
+        if not self.global_clipnorm:
+            return pairs
+        clipped = super()._clip_gradients([gradient for gradient, _ in pairs])
+        return [
+            (gradient, variable) for gradient, (_, variable) in zip(clipped, pairs, strict=True)
+        ]
+
+
 @keras.saving.register_keras_serializable("keras_resnet")
-class SGD(keras.optimizers.SGD):
+class SGD(_Kernels, keras.optimizers.SGD):
     """Stochastic gradient descent with momentum and *coupled* weight decay (paper, 3.4 and 4.2).
 
     The gradient of each tensor of rank > 1 (kernels; not biases, nor norms' gammas and betas)
@@ -17,7 +47,8 @@ class SGD(keras.optimizers.SGD):
         learning_rate: float, or a Keras schedule.
         momentum: in [0, 1].
         coupled_weight_decay: 0 or more.
-        **kwargs: as `keras.optimizers.SGD`.
+        **kwargs: as `keras.optimizers.SGD`; `weight_decay` (decoupled) is on kernels alone too, and
+            `global_clipnorm` clips the gradient of the whole batch, under any strategy.
 
     Raises:
         ValueError: the decay is negative.
@@ -38,3 +69,81 @@ class SGD(keras.optimizers.SGD):
 
     def get_config(self):
         return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
+class Lamb(_Kernels, keras.optimizers.Optimizer):
+    """LAMB (You 2019, algorithm 2) with the decay inside the trust ratio, where the paper has it.
+
+    ``update = m / (sqrt(v) + epsilon) + decay * tensor``; the tensor moves by
+    ``rate * |tensor| / |update| * update``. Keras' Lamb applies its decay beside that, unscaled.
+    Tensors without decay (rank 1 and 0) move by ``rate * update``, as in NVIDIA's and timm's.
+
+    Args:
+        learning_rate: float.
+        beta_1, beta_2: decay of the gradient's first and second moments, in [0, 1).
+        epsilon: above 0.
+        decay: inside the trust ratio, 0 or more.
+        **kwargs: as `keras.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: the decay is negative.
+    """
+
+    def __init__(
+        self, learning_rate=5e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-6, *, decay=0.0, **kwargs
+    ):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        if decay < 0:
+            raise ValueError(f"decay must be 0 or more; got {decay}.")
+        self.beta_1, self.beta_2, self.epsilon, self.decay = beta_1, beta_2, epsilon, decay
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums, self._velocities = self.add_optimizer_variables(
+            variables, ["momentum", "velocity"]
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One tensor's update; `gradient` and `variable` have one shape."""
+        value = ops.convert_to_tensor(variable)
+        dtype = value.dtype
+        rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
+        step = ops.cast(self.iterations + 1, dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        first = m / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
+        second = v / (1 - ops.power(ops.cast(self.beta_2, dtype), step))
+        update = first / (ops.sqrt(second) + self.epsilon)
+        if self.decay and len(variable.shape) > 1:
+            update += self.decay * value
+            norm, length = (ops.sqrt(ops.sum(ops.square(t))) for t in (value, update))
+            known = ops.logical_and(norm > 0, length > 0)
+            rate *= ops.where(known, norm / ops.maximum(length, 1e-30), 1.0)
+        self.assign_sub(variable, rate * update)
+
+    def get_config(self):
+        names = ("beta_1", "beta_2", "epsilon", "decay")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras' dynamic loss scale for float16, asking all replicas whether the gradients are finite.
+
+    Keras asks replica 0 before the sum, so an overflow in another one leaves NaN in the weights.
+    """
+
+    def check_finite(self, grads):
+        finite = super().check_finite(grads)
+        if keras.backend.backend() != "tensorflow":
+            return finite
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return finite
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32)) == 0

@@ -67,3 +67,59 @@ def test_saved_configuration_keeps_the_decay():
 def test_negative_decay_is_refused():
     with pytest.raises(ValueError, match="0 or more"):
         optimizers.SGD(coupled_weight_decay=-1e-4)
+
+
+def test_decoupled_decay_shrinks_kernels_beside_the_update():
+    rng = np.random.default_rng(2)
+    for shape in [(3, 4), (5,)]:
+        value, gradient = rng.normal(size=shape), rng.normal(size=shape)
+        variable = keras.Variable(value)
+        optimizer = optimizers.SGD(RATE, 0.0, weight_decay=DECAY)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        decay = DECAY if len(shape) > 1 else 0.0
+        wanted = value * (1 - RATE * decay) - RATE * gradient
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), wanted, rtol=1e-5)
+
+
+def test_global_clipping_by_hand():
+    rng = np.random.default_rng(3)
+    gradients = [rng.normal(size=(3, 4)), rng.normal(size=(5,))]
+    variables = [keras.Variable(np.zeros(g.shape)) for g in gradients]
+    optimizer = optimizers.SGD(1.0, 0.0, global_clipnorm=0.5)
+    optimizer.apply([keras.ops.convert_to_tensor(g, "float32") for g in gradients], variables)
+    length = np.sqrt(sum((g**2).sum() for g in gradients))
+    for variable, gradient in zip(variables, gradients, strict=True):
+        got = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(got, -gradient * 0.5 / length, rtol=1e-5)
+
+
+def test_lamb_by_hand():
+    """You 2019, algorithm 2, in plain NumPy; a zero kernel takes the ratio 1."""
+    rng = np.random.default_rng(4)
+    for value in (rng.normal(size=(3, 4)), rng.normal(size=(5,)), np.zeros((2, 2))):
+        gradients = rng.normal(size=(4, *value.shape))
+        variable = keras.Variable(value)
+        optimizer = optimizers.Lamb(RATE, decay=DECAY)
+        m = v = np.zeros(value.shape)
+        for step, gradient in enumerate(gradients, start=1):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+            m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+            update = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-6)
+            ratio = 1.0
+            if value.ndim > 1:
+                update = update + DECAY * value
+                ratio = np.linalg.norm(value) / np.linalg.norm(update) or 1.0
+            value = value - RATE * ratio * update
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(variable), value, rtol=1e-4, atol=1e-6
+        )
+
+
+def test_lamb_goes_through_its_configuration():
+    again = keras.optimizers.deserialize(
+        keras.optimizers.serialize(optimizers.Lamb(RATE, decay=DECAY))
+    )
+    assert isinstance(again, optimizers.Lamb)
+    assert (again.decay, again.epsilon) == (DECAY, 1e-6)
+    with pytest.raises(ValueError, match="0 or more"):
+        optimizers.Lamb(decay=-1.0)

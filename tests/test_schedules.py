@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -58,3 +59,57 @@ def test_warm_up_goes_on_from_its_state():
 
 def test_without_warm_up_the_schedule_holds_from_the_start():
     assert schedules.Controller(lambda step: 0.1).rate(0) == 0.1
+
+
+def test_constant_and_cosine():
+    assert [schedules.constant(0.3)(s) for s in (0, 9)] == [0.3, 0.3]
+    rate = schedules.cosine(0.2, 4)
+    np.testing.assert_allclose(
+        [rate(s) for s in range(5)], [0.2, 0.17071, 0.1, 0.02929, 0], atol=1e-5
+    )
+
+
+def test_warm_up_is_a_line_in_front_of_any_schedule_that_keeps_its_steps():
+    inner = schedules.piecewise(0.8, [10, 20])
+    rate = schedules.warm_up(inner, 7, start=0.1)
+    np.testing.assert_allclose(np.diff([rate(s) for s in range(8)]), 0.7 / 8)
+    assert rate(0) == pytest.approx(0.1 + 0.7 / 8)
+    assert [rate(s) for s in range(7, 30)] == [inner(s) for s in range(7, 30)]
+    with pytest.raises(ValueError, match="at least 0 steps"):
+        schedules.warm_up(inner, -1)
+
+
+def by_hand(errors, patience, factor, improvement):
+    """The rate's scale after each error, told in another way: by looking back over the whole run."""
+    scale, best, since, scales = 1.0, math.inf, 0, []
+    for error in errors:
+        since = 0 if error < best - improvement else since + 1
+        best = error if since == 0 else best
+        if since == patience:
+            scale, since = scale * factor, 0
+        scales.append(scale)
+    return scales
+
+
+@pytest.mark.parametrize("patience, factor, improvement", [(1, 0.1, 0.0), (3, 0.5, 0.01)])
+def test_plateau_counts_evaluations_and_goes_on_from_its_state(patience, factor, improvement):
+    errors = np.round(np.random.default_rng(0).uniform(0.3, 0.5, 40), 2).tolist()
+
+    def new():
+        plateau = schedules.Plateau(patience, factor, improvement)
+        return schedules.Controller(lambda step: 2.0, plateau=plateau)
+
+    controller, rates = new(), []
+    for error in errors:
+        again = new()  # as if killed between any two evaluations
+        again.restore(json.loads(json.dumps(controller.state())))
+        controller = again
+        controller.evaluated(error)
+        rates.append(controller.rate(0) / 2)
+    np.testing.assert_allclose(rates, by_hand(errors, patience, factor, improvement))
+
+
+@pytest.mark.parametrize("wrong", [{"patience": 0}, {"patience": 1, "factor": 1.0}])
+def test_plateau_refuses(wrong):
+    with pytest.raises(ValueError, match="patience|factor"):
+        schedules.Plateau(**wrong)
