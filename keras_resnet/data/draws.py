@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_PERMUTATION, _CROPS, _HOLDOUT = range(3)  # one independent stream for each purpose
+# One independent stream for each purpose.
+_PERMUTATION, _CROPS, _HOLDOUT, _UNIFORMS, _PICTURE = range(5)
+COLOUR, MIX, BETA = range(10, 13)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -37,6 +39,18 @@ def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.nd
     places = np.array([[2 * pad + 1], [2 * pad + 1], [2]], np.uint64)
     dy, dx, flip = (bits % places).astype(np.int32)
     return dy, dx, flip
+
+
+def uniforms(seed: int, step: int, batch: int, count: int) -> np.ndarray:
+    """One step's numbers, `count` for each picture: float64 [B,count], uniform on [0,1)."""
+    bits = _bits(batch * count, _UNIFORMS, seed, step).reshape(batch, count)
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def generator(seed: int, step: int, position: int) -> np.random.Generator:
+    """What the augmentation of one picture draws from: the one at `position` of a step's batch."""
+    key = np.random.SeedSequence([_PICTURE, int(seed), int(step), int(position)])
+    return np.random.Generator(np.random.Philox(key))
 
 
 def holdout(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,3 +105,27 @@ def _bits(n, *key):
 
 def _shuffle(n, *key):
     return np.argsort(_bits(n, *key), kind="stable")
+
+
+def uniform(purpose: int, seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in [0, 1), float64 of `shape`, 53 bits each; `purpose` names the stream."""
+    bits = _bits(int(np.prod(shape)), purpose, seed, step)
+    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def normal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Uniform [N,...] twice -> 2N standard normal ones [2N,...] (Box and Muller)."""
+    radius = np.sqrt(-2 * np.log1p(-u))
+    return np.concatenate([radius * np.cos(2 * np.pi * v), radius * np.sin(2 * np.pi * v)])
+
+
+def beta(parameter: float, seed: int, step: int) -> float:
+    """One draw of Beta(parameter, parameter), by rejection (Joehnk 1964)."""
+    for attempt in itertools.count():
+        u, v = uniform(BETA, seed, step, (2, 32 * (attempt + 1)))[:, 32 * attempt :]
+        # Logarithms: u ** 10 of a small u is 0 in floating point.
+        x, y = np.log1p(-u) / parameter, np.log1p(-v) / parameter
+        total = np.logaddexp(x, y)
+        if (total <= 0).any():
+            first = np.argmax(total <= 0)
+            return float(np.exp(x[first] - total[first]))

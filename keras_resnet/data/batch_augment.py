@@ -1,0 +1,217 @@
+"""What is done to a whole batch on the device: colour as one affine map a picture, and mixing.
+
+The draws are NumPy arrays with one row a picture, functions of (seed, step); what they do is written
+in keras.ops and sits in front of the network while it trains (`trained_with`). Pictures stay in
+0..255; the network's own first layer still normalises. Partners in a mix are neighbours (0 and 1,
+2 and 3, ...), so that a replica finds both in its own share of the batch.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnet.data import draws
+
+# The colour covariance of ImageNet's pictures in [0, 1] (Krizhevsky 2012, 4.1; as fb.resnet.torch).
+_EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
+_EIGENVECTORS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+)
+_GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow and torchvision
+
+
+@dataclasses.dataclass(frozen=True)
+class Colour:
+    """PCA noise and jitter of brightness, contrast and saturation, composed into one affine map.
+
+    Args:
+        pca: standard deviation of the noise along each principal component, 0 for none. The paper's
+            and AlexNet's is 0.1.
+        jitter: brightness, contrast and saturation are each scaled by a factor uniform in
+            [1 - jitter, 1 + jitter], in random order; 0 for none. fb.resnet.torch has 0.4.
+
+    Pictures are not clipped to 0..255 in between or afterwards (nor are fb.resnet.torch's).
+    """
+
+    pca: float = 0.0
+    jitter: float = 0.0
+
+    def __post_init__(self):
+        if self.pca < 0 or not 0 <= self.jitter <= 1:
+            raise ValueError(
+                f"pca is at least 0 and jitter in 0..1; got pca={self.pca}, jitter={self.jitter}."
+            )
+
+    def draw(self, seed: int, step: int, batch: int) -> dict[str, np.ndarray]:
+        """{"pixel": [B,3,3], "mean": [B,3,3], "offset": [B,3]}, float32: see `recolour`."""
+        uniform = draws.uniform(draws.COLOUR, seed, step, (10, batch))
+        pixel = np.broadcast_to(np.eye(3), (batch, 3, 3))
+        mean = np.zeros((batch, 3, 3))
+        if self.jitter:
+            factors = 1 + self.jitter * (2 * uniform[:3] - 1)
+            orders = np.argsort(uniform[3:6], axis=0)  # [3,B]: which of the three comes when
+            gray = np.broadcast_to(_GRAY, (3, 3))  # every channel becomes the gray value
+            for kinds in orders:
+                f = factors[kinds, np.arange(batch)][:, None, None]
+                dull, flat = gray @ pixel, gray @ (pixel + mean)
+                kind = kinds[:, None, None]
+                # 0 brightness: f x; 1 contrast: f x + (1-f) gray of the mean; 2 saturation:
+                # f x + (1-f) gray(x). All are linear in (x, the picture's mean of x).
+                mean = f * mean + (1 - f) * ((kind == 1) * flat + (kind == 2) * (gray @ mean))
+                pixel = f * pixel + (1 - f) * (kind == 2) * dull
+        offset = np.zeros((batch, 3))
+        if self.pca:
+            alpha = self.pca * draws.normal(uniform[6:8], uniform[8:10])[:3]  # [3,B]
+            offset = 255 * (_EIGENVECTORS @ (_EIGENVALUES[:, None] * alpha)).T
+        return {
+            "pixel": pixel.astype(np.float32),
+            "mean": mean.astype(np.float32),
+            "offset": offset.astype(np.float32),
+        }
+
+
+def recolour(pictures, pixel, mean, offset):
+    """``pixel @ x + mean @ m + offset`` for each picture's pixels x and their mean m.
+
+    Args:
+        pictures: [B,H,W,3], any dtype, 0..255.
+        pixel, mean: float32 [B,3,3].
+        offset: float32 [B,3].
+
+    Returns:
+        float32 [B,H,W,3].
+    """
+    x = ops.cast(pictures, "float32")
+    m = ops.mean(x, axis=(1, 2))
+    offset = offset + ops.einsum("bij,bj->bi", mean, m)
+    _, height, width, channels = x.shape
+    flat = ops.reshape(x, (-1, height * width, channels))
+    flat = ops.matmul(flat, ops.transpose(pixel, (0, 2, 1))) + offset[:, None, :]
+    return ops.reshape(flat, (-1, height, width, channels))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """MixUp (Zhang 2018) and CutMix (Yun 2019), one of the two a batch, one draw a batch (as timm).
+
+    Args:
+        mixup, cutmix: the Beta distribution's parameter, 0 for none. Where both are given each
+            batch takes one with equal chance.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self):
+        if min(self.mixup, self.cutmix) < 0:
+            raise ValueError(
+                f"mixup and cutmix are at least 0; got {self.mixup} and {self.cutmix}."
+            )
+
+    def draw(self, seed: int, step: int, batch: int, height: int, width: int):
+        """{"own": [B] share of a picture's own label, "blend": [B] share of its own pixels outside
+        the box, "box": [B,4] top, left, bottom, right in pixels}, float32."""
+        choose, y, x = draws.uniform(draws.MIX, seed, step, (3,))
+        both = self.mixup > 0 and self.cutmix > 0
+        cut = self.cutmix > 0 and not (both and choose < 0.5)
+        own = draws.beta(self.cutmix if cut else self.mixup, seed, step)
+        box, blend = np.zeros(4), own
+        if cut:
+            half = np.sqrt(1 - own) / 2 * np.array([height, width])
+            centre = np.floor([y * height, x * width])
+            sides = np.array([height, width])
+            low, high = (np.clip(np.round(centre + s * half), 0, sides) for s in (-1, 1))
+            box, blend = np.concatenate([low, high]), 1.0
+            own = 1 - np.prod(high - low) / (height * width)
+        rows = {"own": own, "blend": blend, "box": box}
+        return {
+            name: np.tile(np.float32(value), (batch, *[1] * np.ndim(value)))
+            for name, value in rows.items()
+        }
+
+
+def mix(pictures, blend, box):
+    """Each picture with its neighbour: blended outside of `box`, the neighbour's inside.
+
+    Args:
+        pictures: [B,H,W,C], B even.
+        blend: float32 [B]; box: float32 [B,4], as `Mix.draw`.
+
+    Returns:
+        float32 [B,H,W,C].
+    """
+    x = ops.cast(pictures, "float32")
+    _, height, width, _ = x.shape
+    partner = neighbours(x)
+    blend = blend[:, None, None, None]
+    y = ops.arange(height, dtype="float32")[None, :, None, None]
+    x_ = ops.arange(width, dtype="float32")[None, None, :, None]
+    top, left, bottom, right = (box[:, i, None, None, None] for i in range(4))
+    inside = ops.cast((y >= top) & (y < bottom) & (x_ >= left) & (x_ < right), "float32")
+    own = (1 - inside) * blend
+    return own * x + (1 - own) * partner
+
+
+def neighbours(x):
+    """[B,...] -> the same with 0 and 1, 2 and 3, ... exchanged; B even."""
+    rest = tuple(x.shape[1:])
+    return ops.reshape(ops.flip(ops.reshape(x, (-1, 2, *rest)), axis=1), (-1, *rest))
+
+
+def targets(labels, classes, own=None, *, smoothing=0.0, threshold=None):
+    """int [B] -> float32 [B,classes]: smoothed, then mixed with the neighbours'.
+
+    Args:
+        labels: integers in 0..classes-1.
+        classes: how many.
+        own: float32 [B], the share of the own label (`Mix.draw`), or None.
+        smoothing: in [0, 1): taken from the label and spread over all classes (Szegedy 2016).
+        threshold: None, or: targets above it become 1, the others 0 (Wightman 2021, for the binary
+            cross-entropy).
+    """
+    dense = ops.one_hot(labels, classes, dtype="float32") * (1 - smoothing) + smoothing / classes
+    if own is not None:
+        dense = own[:, None] * dense + (1 - own[:, None]) * neighbours(dense)
+    return dense if threshold is None else ops.cast(dense > threshold, "float32")
+
+
+class _Augmentation(keras.layers.Layer):
+    """A dict of pictures and draws -> float32 pictures, under any precision policy."""
+
+    def __init__(self):
+        super().__init__(dtype="float32", autocast=False, name="augmentation")
+
+    def call(self, inputs):
+        x = ops.cast(inputs["pictures"], "float32")
+        if "pixel" in inputs:
+            x = recolour(x, inputs["pixel"], inputs["mean"], inputs["offset"])
+        return mix(x, inputs["blend"], inputs["box"]) if "box" in inputs else x
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs["pictures"].shape, "float32")
+
+
+def trained_with(net: keras.Model, shape, *, colour: bool, mixed: bool) -> keras.Model:
+    """`net` with the batch's augmentation in front of it, sharing its weights.
+
+    Args:
+        net: pictures [B,H,W,3] in 0..255 -> logits.
+        shape: (H, W, 3).
+        colour, mixed: whether `Colour` and `Mix` are drawn.
+
+    Returns:
+        A functional model of a dict: "pictures" uint8 [B,H,W,3], and the draws by their names (all
+        but "own", which is the targets').
+    """
+    forms = {"pictures": tuple(shape)}
+    if colour:
+        forms |= {"pixel": (3, 3), "mean": (3, 3), "offset": (3,)}
+    if mixed:
+        forms |= {"blend": (), "box": (4,)}
+    inputs = {
+        name: keras.Input(form, dtype="uint8" if name == "pictures" else "float32", name=name)
+        for name, form in forms.items()
+    }
+    return keras.Model(inputs, net(_Augmentation()(inputs)), name=f"{net.name}_in_training")
