@@ -1,9 +1,19 @@
-"""Evaluation that counts: every example exactly once, in whole numbers."""
+"""Evaluation that counts: every example exactly once, in whole numbers.
 
+Scores are kept as logarithms of probabilities in float64. Several views of a picture (ten crops,
+scales, mirrors) and several networks are one average of probabilities, as the paper's 3.4 and its
+forerunners have it: Krizhevsky 2012, 4.1 for crops, Simonyan 2015, 3.2 for scales and mirrors.
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from keras_resnet import layers
+from keras_resnet.data import views
+from keras_resnet.models import building
 
 
 class Count(NamedTuple):
@@ -12,11 +22,38 @@ class Count(NamedTuple):
     correct: int
     examples: int
     loss: float
+    top5_correct: int
 
     @property
     def accuracy(self) -> float:
         """Share of the examples that are right, in [0, 1]."""
         return self.correct / self.examples
+
+    @property
+    def top5_accuracy(self) -> float:
+        """Share of the examples whose label is among the five highest scores, in [0, 1]."""
+        return self.top5_correct / self.examples
+
+
+class Verdicts(NamedTuple):
+    """What became of N examples.
+
+    Args:
+        labels: int64 [N].
+        guesses: int64 [N], the classes of the highest scores.
+        ranks: int64 [N], how many classes stand before the label's: 0 is right. Of equal scores the
+            lower index stands first. A score that is no number stands before the label, and a label
+            whose own is none stands last.
+        losses: float64 [N], cross-entropy in nats.
+    """
+
+    labels: np.ndarray
+    guesses: np.ndarray
+    ranks: np.ndarray
+    losses: np.ndarray
+
+
+# --- counting
 
 
 def count(model: keras.Model, batches, *, after_batch=lambda: None) -> Count:
@@ -31,21 +68,191 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None) -> Count:
     Raises:
         ValueError: there is no example.
     """
-    correct, examples, losses = 0, 0, []
+    judged = []
     for images, labels, weights in batches:
-        logits = np.asarray(model.predict_on_batch(images), np.float64)
         real = _numpy(weights) > 0
-        logits, labels = logits[real], _numpy(labels)[real]
-        correct += int((logits.argmax(-1) == labels).sum())
-        examples += len(labels)
-        top = logits.max(-1, keepdims=True)
-        normalizer = top[:, 0] + np.log(np.exp(logits - top).sum(-1))
-        losses.append(float((normalizer - logits[np.arange(len(labels)), labels]).sum()))
+        judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
         after_batch()
-    if not examples:
+    return total(joined(judged))
+
+
+def judge(shares: np.ndarray, labels: np.ndarray) -> Verdicts:
+    """Holds scores [N,K], log-probabilities float64, against labels int [N] in 0..K-1."""
+    labels = labels.astype(np.int64)
+    own = np.take_along_axis(shares, labels[:, None], -1)
+    before = ~(shares <= own)  # true of what is no number, too
+    before |= (shares == own) & (np.arange(shares.shape[-1]) < labels[:, None])
+    return Verdicts(labels, shares.argmax(-1), before.sum(-1), -own[:, 0])
+
+
+def joined(judged: list[Verdicts]) -> Verdicts:
+    """The verdicts of all batches.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if not sum(len(verdicts.labels) for verdicts in judged):
         raise ValueError("There is no example to evaluate on.")
-    return Count(correct, examples, sum(losses) / examples)
+    return Verdicts(*map(np.concatenate, zip(*judged, strict=True)))
+
+
+def total(verdicts: Verdicts) -> Count:
+    """The whole numbers; with five classes or fewer every example counts for the top 5."""
+    ranks, losses = verdicts.ranks, verdicts.losses
+    n = len(ranks)
+    return Count(int((ranks < 1).sum()), n, float(losses.sum() / n), int((ranks < 5).sum()))
+
+
+def confusion(verdicts: Verdicts, classes: int) -> np.ndarray:
+    """int64 [K,K]: how many examples of the row's class were taken for the column's."""
+    pairs = verdicts.labels * classes + verdicts.guesses
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def per_class(verdicts: Verdicts) -> list[tuple[int, Count, int | None]]:
+    """(class, its count, what its wrong ones were taken for most often) of each class with
+    examples; the least accurate first, then by index."""
+    rows = []
+    for label in np.unique(verdicts.labels):
+        own = Verdicts(*(part[verdicts.labels == label] for part in verdicts))
+        wrong = own.guesses[own.ranks > 0]
+        rows.append(
+            (int(label), total(own), int(np.bincount(wrong).argmax()) if len(wrong) else None)
+        )
+    return sorted(rows, key=lambda row: row[1].accuracy)
+
+
+# --- scoring
+
+
+def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
+    """The same network, with the same weights, for pictures of `size` and ending in logits.
+
+    Of any size with (None, None): global average pooling and the classifier behind it are the
+    classifier as a 1x1 convolution at every place of the last feature map, then the mean over the
+    places (paper, 3.4): both are linear.
+
+    Args:
+        model: functional, one picture input [B,H,W,C], one output [B,K]: softmax or logits.
+        size: (height, width) in pixels.
+
+    Raises:
+        ValueError: a network of another form, or one that cannot be applied to that size.
+    """
+    shape, scores = model.input_shape, model.output_shape
+    if not (
+        isinstance(shape, tuple)
+        and len(shape) == 4
+        and isinstance(scores, tuple)
+        and len(scores) == 2
+    ):
+        raise ValueError(
+            f"{model.name} takes {shape} and gives {scores}; expected a classifier of pictures: one "
+            "input [B,H,W,C], one output [B,classes]."
+        )
+    last = model.layers[-1]
+    if getattr(last, "activation", None) not in (
+        keras.activations.softmax,
+        keras.activations.linear,
+    ):
+        raise ValueError(
+            f"{model.name} ends in {last.name} without softmax; expected softmax or logits, of a "
+            "Dense or an Activation layer."
+        )
+
+    def clone(layer):
+        config = layer.get_config()
+        return type(layer).from_config(
+            config | {"activation": "linear"} if layer is last else config
+        )
+
+    inputs = keras.Input((*size, shape[-1]), dtype=model.input.dtype)
+    try:
+        with building():
+            network = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
+            layers.fuse(network)
+        network.set_weights(model.get_weights())
+    except Exception as error:  # of a layer that only knows the size it was made for
+        raise ValueError(
+            f"{model.name} was made for pictures of {shape[1]}x{shape[2]} and cannot be applied to "
+            f"{'any size' if None in size else f'{size[0]}x{size[1]}'}: {str(error).splitlines()[0]}"
+        ) from error
+    return network
+
+
+def score(networks: list[keras.Model], pictures) -> np.ndarray:
+    """Probabilities averaged over networks, and over the views of each picture; as logarithms.
+
+    Args:
+        networks: with the same K classes, ending in logits.
+        pictures: [B,H,W,C], or [B,V,H,W,C] with V views of each.
+
+    Returns:
+        float64 [B,K].
+    """
+    pictures = _numpy(pictures)
+    each = pictures.shape[1] if pictures.ndim == 5 else 1
+    flat = pictures.reshape(-1, *pictures.shape[-3:])
+    shares = np.stack([_log_shares(network, flat) for network in networks])
+    shares = shares.reshape(len(networks), len(pictures), each, -1)
+    return _mean(np.moveaxis(shares, 1, 2).reshape(-1, len(pictures), shares.shape[-1]))
+
+
+def score_scales(networks: list[keras.Model], pictures, scales: list[int]) -> np.ndarray:
+    """Whole pictures at each scale and mirrored: probabilities averaged over all; as logarithms.
+
+    Args:
+        networks: with the same K classes, ending in logits, for pictures of any size.
+        pictures: uint8 [B,H,W,C], of one size.
+        scales: lengths of the shorter side, pixels (paper, 3.4: 224, 256, 384, 480, 640).
+
+    Returns:
+        float64 [B,K].
+    """
+    shares = []
+    for scale in scales:
+        view = views.shorter_side(scale)
+        resized = np.stack([view(picture) for picture in _numpy(pictures)])
+        shares += [score(networks, resized), score(networks, views.mirror(resized))]
+    return _mean(np.stack(shares))
+
+
+def by_shape(batches, batch_size: int, holding: int) -> Iterator[tuple]:
+    """Batches of pictures that are alike in size, from batches of one; the order changes.
+
+    Args:
+        batches: of (pictures [1,H,W,C], labels [1], weights [1]), H and W any.
+        batch_size: at most that many pictures a batch; fewer where no more of a size came.
+        holding: pictures kept waiting for others of their size, in all.
+    """
+    waiting = {}
+    for pictures, labels, weights in batches:
+        pictures = _numpy(pictures)
+        group = waiting.setdefault(pictures.shape, [])
+        group.append((pictures, _numpy(labels), _numpy(weights)))
+        if len(group) == batch_size:
+            yield _batch(waiting.pop(pictures.shape))
+        elif sum(map(len, waiting.values())) > holding:
+            yield _batch(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
+    yield from map(_batch, waiting.values())
+
+
+def _batch(group):
+    return tuple(map(np.concatenate, zip(*group, strict=True)))
+
+
+def _log_shares(model, pictures):
+    scores = np.asarray(model.predict_on_batch(pictures), np.float64)
+    top = scores.max(-1, keepdims=True)
+    return scores - (top + np.log(np.exp(scores - top).sum(-1, keepdims=True)))
+
+
+def _mean(shares):
+    """Logarithm of the mean over the first axis of what has these logarithms."""
+    return np.logaddexp.reduce(shares, 0) - np.log(len(shares))
 
 
 def _numpy(tensor):
-    return keras.ops.convert_to_numpy(tensor)
+    return (
+        np.asarray(tensor) if isinstance(tensor, np.ndarray) else keras.ops.convert_to_numpy(tensor)
+    )

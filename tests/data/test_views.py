@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet.data import images
+from keras_resnet.data import images, views
 
 tf = pytest.importorskip("tensorflow")
-from keras_resnet.data import views
 
 SHAPES = [(40, 60, 3), (61, 40, 3), (33, 33, 3), (12, 9, 3), (200, 37, 3), (50, 51, 1)]
 
@@ -42,7 +41,7 @@ def torchvision(shape, size, resize):
         new = (resize, int(resize * width / height))
     else:
         new = (int(resize * height / width), resize)
-    return new, tuple(int(round((side - size) / 2.0)) for side in new)
+    return new, tuple(round((side - size) / 2.0) for side in new)
 
 
 def assert_rounded(found, exact):

@@ -1,0 +1,223 @@
+"""Counts, crops, scales and ensembles against plain loops in NumPy, one picture and view at a time."""
+
+import io
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet import applications, evaluation
+from keras_resnet.data import images, views
+
+tf = pytest.importorskip("tensorflow")
+SAMPLE = pathlib.Path(__file__).parents[2] / "shared/data/imagenet_sample/imagenet_sample_145.zip"
+CLASSES = 7
+
+
+def network(seed=0, classes=CLASSES):
+    """A small network that tells pictures apart: random, its last kernel large."""
+    keras.utils.set_random_seed(seed)
+    model = applications.get("ResNet20")(classes=classes)
+    kernel, _ = model.layers[-1].weights
+    kernel.assign(3 * np.random.default_rng(seed).normal(size=kernel.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Eight pictures of several sizes, decoded: of the sample, else made up."""
+    if SAMPLE.exists():
+        archive = zipfile.ZipFile(SAMPLE)
+        names = [name for name in archive.namelist() if name.endswith(".JPEG")]
+        encoded = [archive.read(name) for name in names[::18][:8]]
+    else:
+        encoded = []
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
+            file = io.BytesIO()
+            small.resize((90 + 7 * seed, 80), Image.Resampling.BICUBIC).save(file, "JPEG")
+            encoded.append(file.getvalue())
+    return [images.decode(content) for content in encoded]
+
+
+def softmax(row):
+    shares = np.exp(np.float64(row) - np.max(row))
+    return shares / shares.sum()
+
+
+def pooled(network):
+    """The network up to its last feature map, and the classifier's kernel and bias."""
+    maps = keras.Model(network.inputs, network.get_layer("avg_pool").input)
+    return maps, *network.layers[-1].get_weights()
+
+
+# --- crops, scales, ensembles
+
+
+def test_ten_crops_equal_a_plain_loop(photographs):
+    """Crops cut out of the resized picture by slicing, one at a time, softmax averaged."""
+    model, size, resize = network(), 48, 64
+    found = evaluation.score(
+        [evaluation.logits(model, (size, size))],
+        np.stack([views.ten(size, resize)(picture) for picture in photographs]),
+    )
+    maps, kernel, bias = pooled(evaluation.logits(model, (None, None)))
+    for picture, shares in zip(photographs, found, strict=True):
+        whole = views.shorter_side(resize)(picture).numpy()
+        height, width = whole.shape[:2]
+        middle = round((height - size) / 2), round((width - size) / 2)
+        sum_of_ten = np.zeros(CLASSES)
+        for y in (0, height - size, None):
+            for x in (0, width - size) if y is not None else (None,):
+                top, left = middle if y is None else (y, x)
+                crop = whole[top : top + size, left : left + size]
+                for view in (crop, crop[:, ::-1]):
+                    places = np.float64(maps.predict_on_batch(view[None])[0])
+                    sum_of_ten += softmax(places.mean((0, 1)) @ kernel + bias)
+        np.testing.assert_allclose(np.exp(shares), sum_of_ten / 10, atol=1e-4)
+
+
+def test_scales_equal_a_plain_loop(photographs):
+    """The classifier as a 1x1 convolution: applied at each place, then averaged over the places."""
+    model, scales = network(), [32, 40, 64]
+    any_size = evaluation.logits(model, (None, None))
+    maps, kernel, bias = pooled(any_size)
+    for picture in photographs[::2]:
+        expected = np.zeros(CLASSES)
+        for scale in scales:
+            resized = views.shorter_side(scale)(picture).numpy()
+            for view in (resized, resized[:, ::-1]):
+                places = np.float64(maps.predict_on_batch(view[None])[0])
+                height, width, _ = places.shape
+                assert (height, width) == tuple(-(-side // 4) for side in view.shape[:2])
+                score_map = np.zeros(CLASSES)
+                for y in range(height):
+                    for x in range(width):
+                        score_map += places[y, x] @ kernel + bias
+                expected += softmax(score_map / (height * width))
+        found = evaluation.score_scales([any_size], picture[None], scales)
+        np.testing.assert_allclose(np.exp(found[0]), expected / (2 * len(scales)), atol=1e-5)
+
+
+def test_ensemble_averages_probabilities(photographs):
+    networks = [network(seed) for seed in (0, 1)]
+    pictures = np.stack([views.center(32, 36)(picture) for picture in photographs])
+    expected = np.mean([net.predict_on_batch(pictures) for net in networks], 0)
+    found = evaluation.score([evaluation.logits(net, (32, 32)) for net in networks], pictures)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(np.exp(found), expected, atol=1e-6)
+    crops = np.stack([views.ten(32, 36)(picture) for picture in photographs])
+    each = [[net.predict_on_batch(crops[:, i]) for i in range(10)] for net in networks]
+    found = evaluation.score([evaluation.logits(net, (32, 32)) for net in networks], crops)
+    np.testing.assert_allclose(np.exp(found), np.mean(each, (0, 1)), atol=1e-6)
+
+
+def test_pictures_alike_in_size_share_a_batch(photographs):
+    batches = [
+        (picture[None], np.int32([i]), np.float32([1])) for i, picture in enumerate(photographs)
+    ]
+    batches += [(batches[i][0], np.int32([i + 8]), np.float32([1])) for i in (3, 3, 3, 0)]
+    for holding in (100, 2):
+        grouped = list(evaluation.by_shape(iter(batches), 2, holding))
+        assert sorted(np.concatenate([labels for _, labels, _ in grouped])) == sorted(
+            label for _, (label,), _ in batches
+        )
+        for pictures, labels, weights in grouped:
+            assert len(pictures) == len(labels) == len(weights) <= 2
+            for picture, label in zip(pictures, labels, strict=True):
+                source = next(picture for picture, (own,), _ in batches if own == label)
+                np.testing.assert_array_equal(picture, source[0])
+        if holding == 100:
+            assert len(grouped) < len(batches)
+
+
+# --- networks for other sizes
+
+
+@pytest.mark.parametrize("name", ["ResNet20V2", "ResNet18D"])
+def test_logits_have_the_networks_numbers(name):
+    model = applications.get(name)(classes=5, input_shape=(64, 64, 3))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    expected = np.log(model.predict_on_batch(pictures))
+    for size in ((64, 64), (None, None)):
+        found = evaluation.logits(model, size).predict_on_batch(pictures)
+        found = found - np.log(np.exp(found).sum(1, keepdims=True))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_network_of_one_size_is_refused_at_another():
+    pictures = keras.Input((8, 8, 3))
+    outputs = keras.layers.Dense(5)(keras.layers.Flatten()(pictures))
+    model = keras.Model(pictures, outputs, name="flat")
+    for size, words in (((9, 9), "9x9"), ((None, None), "any size")):
+        with pytest.raises(ValueError, match=f"flat was made for pictures of 8x8 .* to {words}"):
+            evaluation.logits(model, size)
+
+
+@pytest.mark.parametrize("ending", ["sigmoid", "tanh"])
+def test_other_endings_are_refused(ending):
+    model = applications.get("ResNet20")(classifier_activation=ending)
+    with pytest.raises(ValueError, match="ends in predictions without softmax"):
+        evaluation.logits(model, (32, 32))
+
+
+def test_no_classifier_is_refused():
+    model = applications.get("ResNet20")(include_top=False)
+    with pytest.raises(ValueError, match="expected a classifier of pictures"):
+        evaluation.logits(model, (32, 32))
+
+
+# --- counts
+
+
+def test_verdicts_equal_a_plain_loop():
+    """Ties of every kind included."""
+    rng = np.random.default_rng(0)
+    scores = rng.integers(-6, 0, (300, 9)).astype(np.float64)
+    labels = rng.integers(0, 9, 300)
+    found = evaluation.judge(scores, labels)
+    matrix = np.zeros((9, 9), int)
+    for i, (row, label) in enumerate(zip(scores, labels, strict=True)):
+        order = sorted(range(9), key=lambda k: (-row[k], k))
+        assert found.guesses[i] == order[0]
+        assert found.ranks[i] == order.index(label)
+        assert found.losses[i] == -row[label]
+        matrix[label, order[0]] += 1
+    np.testing.assert_array_equal(evaluation.confusion(found, 9), matrix)
+    count = evaluation.total(found)
+    assert count.correct == np.trace(matrix) == (found.ranks == 0).sum()
+    assert count.top5_correct == (found.ranks < 5).sum()
+    assert (count.examples, count.accuracy) == (300, count.correct / 300)
+    assert count.top5_accuracy == count.top5_correct / 300
+
+    rows = evaluation.per_class(found)
+    assert sorted(label for label, _, _ in rows) == list(range(9))
+    assert [own.accuracy for _, own, _ in rows] == sorted(own.accuracy for _, own, _ in rows)
+    for label, own, taken_for in rows:
+        assert (own.correct, own.examples) == (matrix[label, label], matrix[label].sum())
+        mistakes = np.delete(matrix[label], label)
+        assert matrix[label, taken_for] == mistakes.max()
+        assert taken_for != label
+
+
+def test_what_is_no_number_is_not_right():
+    nan = np.nan
+    scores = np.array([[nan, -1, -2], [-1, nan, -2], [nan, nan, nan], [-1.0, -2, -3]])
+    assert list(evaluation.judge(scores, np.array([0, 0, 0, 0])).ranks) == [3, 1, 3, 0]
+
+
+def test_top_5_of_few_classes_is_all():
+    scores = np.log(np.full((4, 3), 1 / 3))
+    count = evaluation.total(evaluation.judge(scores, np.array([0, 1, 2, 2])))
+    assert (count.correct, count.top5_correct, count.examples) == (1, 4, 4)
+
+
+def test_count_has_the_top_5():
+    model = keras.Sequential([keras.Input((7,)), keras.layers.Identity()])
+    scores = np.float32([[7, 6, 5, 4, 3, 2, 1]] * 7)
+    count = evaluation.count(model, [(scores, np.arange(7), np.float32([1] * 6 + [0]))])
+    assert (count.correct, count.top5_correct, count.examples) == (1, 5, 6)
