@@ -20,6 +20,14 @@ class _Kernels:
     def _use_weight_decay(self, variable):
         return len(variable.shape) > 1
 
+    def finalize_variable_values(self, var_list):
+        """Nothing: Keras' fit calls this at each of its ends, and with `use_ema` the weights would
+        become their average in the middle of a run that calls fit again."""
+
+    def average_into(self, variables):
+        """Overwrites `variables` by their moving average (`use_ema`)."""
+        self._overwrite_model_variables_with_average_value(variables)
+
     def _clip_gradients(self, grads):
         later = keras.backend.backend() == "tensorflow" and self.global_clipnorm
         return grads if later else super()._clip_gradients(grads)

@@ -31,9 +31,9 @@ class Progress:
         device."""
         return time.monotonic() - self._shown_at >= self._every
 
-    def show(self, step: int, epoch: int, loss: float, accuracy: float):
-        """Shows the running epoch's mean loss (nats) and accuracy ([0, 1]), images/s and time to
-        go."""
+    def show(self, step: int, epoch: int, loss: float, accuracy: float, waiting: float):
+        """Shows the running epoch's mean loss (nats) and accuracy ([0, 1]), images/s, the share of
+        the time spent waiting for input ([0, 1]) where it is 5% or more, and time to go."""
         now = self._shown_at = time.monotonic()
         self._marks = [*self._marks[-20:], (now, step)]
         line = f"step {step}/{self._steps} {bar(step / self._steps)} epoch {epoch}"
@@ -42,7 +42,9 @@ class Progress:
         if last > first:
             pace = (last - first) / (now - then)
             to_go = clock((self._steps - step) / pace)
-            line += f"  {pace * self._batch_size:.0f} images/s  ETA {to_go}"
+            line += f"  {pace * self._batch_size:.0f} images/s"
+            line += f" ({waiting:.0%} waiting for input)" if waiting >= 0.05 else ""
+            line += f"  ETA {to_go}"
         if _terminal():
             width = shutil.get_terminal_size().columns - 1
             print(f"\r{line[:width]}\x1b[K", end="", file=sys.stderr, flush=True)

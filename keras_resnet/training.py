@@ -13,6 +13,7 @@ log already says: rows past the checkpoint are dropped, and come again with the 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import signal
@@ -59,7 +60,12 @@ def fit(
     controller: Controller,
     workdir,
     fingerprint: dict,
+    loss: keras.losses.Loss | None = None,
+    accuracy: keras.metrics.Metric | None = None,
     evaluate: Callable | None = None,
+    evaluated: str = "holdout",
+    mend: Callable[[int], bool] | None = None,
+    chief: bool = True,
     checkpoint_seconds: float = 60.0,
     on_begin: Callable[[], None] = lambda: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
@@ -67,10 +73,10 @@ def fit(
     """Trains `model` to `steps`, from wherever `workdir` says that it got to.
 
     Args:
-        model: images [B,...] -> logits [B,K]; compiled here, with the mean cross-entropy.
+        model: images [B,...] -> logits [B,K]; compiled here.
         optimizer: a new one. Its rate is the controller's.
-        batches: ``start_step -> endless batches`` of (images, labels int32 [B]), a tf.data.Dataset
-            or a generator. Batch k must be a function of k alone.
+        batches: ``start_step -> endless batches`` of (images, labels), a tf.data.Dataset, one that
+            a strategy distributes, or a generator. Batch k must be a function of k alone.
         steps: of the whole run, counted from its very start.
         steps_per_epoch: batches an epoch.
         batch_size: examples a batch, for images/s.
@@ -78,8 +84,15 @@ def fit(
         workdir: existing folder for `checkpoint-*.npz` and `metrics.jsonl`.
         fingerprint: JSON object, flag -> value: what must not change between a checkpoint and a
             resumption.
+        loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and
+            how many of them have the highest logit.
         evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
-            after_batch after each of its batches (see `evaluation.count`).
+            after_batch after each of its batches (see `evaluation.count`). The controller is told
+            the error. Where the optimizer keeps an average of the weights, that is evaluated.
+        evaluated: what those examples are called in the log.
+        mend: asked what to do when a batch cannot be made, with the step: True means that the
+            batches of that step, asked for again, will come.
+        chief: whether this process writes checkpoints, log and progress; one of many does.
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
             the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
@@ -94,10 +107,10 @@ def fit(
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
     """
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    accuracy = accuracy or keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[accuracy],
     )
     optimizer.build(model.trainable_variables)
@@ -111,6 +124,8 @@ def fit(
         workdir=pathlib.Path(workdir),
         fingerprint=fingerprint,
         evaluate=evaluate,
+        evaluated=evaluated,
+        chief=chief,
         checkpoint_seconds=checkpoint_seconds,
         on_rows=on_rows,
     )
@@ -121,16 +136,38 @@ def fit(
             # their own.
             epoch, done = divmod(run.step, steps_per_epoch)
             whole = not done and steps - run.step >= steps_per_epoch
-            model.fit(
-                batches(run.step),
-                initial_epoch=epoch,
-                epochs=steps // steps_per_epoch if whole else epoch + 1,
-                steps_per_epoch=min(steps_per_epoch - done, steps - run.step),
-                shuffle=False,  # the batches are in their order
-                callbacks=run,
-                verbose=0,
-            )
+            try:
+                model.fit(
+                    run.timed(batches(run.step)),
+                    initial_epoch=epoch,
+                    epochs=steps // steps_per_epoch if whole else epoch + 1,
+                    steps_per_epoch=min(steps_per_epoch - done, steps - run.step),
+                    shuffle=False,  # the batches are in their order
+                    callbacks=run,
+                    verbose=0,
+                )
+            except Exception as error:
+                # TensorFlow's errors have many bases; what `mend` does not know goes on its way.
+                if type(error).__name__ != "InvalidArgumentError" or not mend or not mend(run.step):
+                    raise
+                run.keep_metrics()
     return run.saved_seconds
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model):
+    """Within it, `model`'s weights are the moving average that its optimizer keeps, if it does."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    optimizer.average_into(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, before, strict=True):
+            variable.assign(value)
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -158,6 +195,8 @@ class _Run(keras.callbacks.CallbackList):
     workdir: pathlib.Path
     fingerprint: dict
     evaluate: Callable | None
+    evaluated: str
+    chief: bool
     checkpoint_seconds: float
     on_rows: Callable
 
@@ -170,6 +209,7 @@ class _Run(keras.callbacks.CallbackList):
         self.rate = None
         self.losses = []  # (step, rate, loss tensor) not looked at yet
         self.signum = None
+        self.waited = 0.0  # seconds for input in the running epoch
         self.seconds_before = self.saved_seconds = 0.0
         self.started = self.saved_at = time.monotonic()
         self.epoch_began = (0, self.started)
@@ -192,18 +232,51 @@ class _Run(keras.callbacks.CallbackList):
             self.seconds_before = self.saved_seconds = found.metadata["seconds"]
             say(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
         on_begin()
-        self.metric_values = [keras.ops.convert_to_numpy(v) for v in self.metrics]
+        self.keep_metrics()
         self.epoch_began = (self.step, self.started)
         kept = [
             row
             for row in logs.rows(self.workdir)
             if row["step"] <= self.step and "test_loss" not in row
         ]
-        logs.rewrite(self.workdir, kept)
-        at_end = self.step and (self.step % self.steps_per_epoch == 0 or self.step == self.steps)
-        if at_end and not any(row["step"] == self.step for row in kept):
-            self._log_epoch()  # stopped between the epoch's last step and its row
+        if self.chief:
+            logs.rewrite(self.workdir, kept)
+        if self.step and (self.step % self.steps_per_epoch == 0 or self.step == self.steps):
+            # A checkpoint of an epoch's last step is from before its evaluation.
+            written = [row for row in kept if row["step"] == self.step]
+            if written and self.evaluate:
+                self.controller.evaluated(1.0 - written[0][f"{self.evaluated}_accuracy"])
+            elif not written:
+                self._log_epoch()  # stopped between the epoch's last step and its row
         self._set_rate()
+
+    def keep_metrics(self):
+        """Remembers the running epoch's metrics, which Keras' fit sets to zero when it begins."""
+        self.metric_values = [keras.ops.convert_to_numpy(v) for v in self.metrics]
+
+    def timed(self, batches):
+        """`batches` for fit, with the time that each is waited for counted."""
+
+        def pull(iterator):
+            begun = time.perf_counter()
+            batch = next(iterator)
+            self.waited += time.perf_counter() - begun
+            return batch
+
+        if keras.backend.backend() != "tensorflow":
+            iterator = iter(batches)
+            return (pull(iterator) for _ in itertools.count())
+        # There the step's graph would pull the batch itself.
+        self.net.make_train_function()
+        step = self.net.train_function
+        if not hasattr(step, "timed"):
+
+            def function(iterator):
+                return step([pull(iterator)])
+
+            function.timed = True
+            self.net.train_function = function
+        return batches
 
     def _check(self, found):
         for flag, value in self.fingerprint.items():
@@ -281,7 +354,7 @@ class _Run(keras.callbacks.CallbackList):
         within = self.step % self.steps_per_epoch
         for variable, value in zip(self.metrics, self.metric_values, strict=True):
             variable.assign(value if within else np.zeros_like(value))
-        self.epoch_began = (self.step, time.monotonic())
+        self.epoch_began, self.waited = (self.step, time.monotonic()), 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -293,9 +366,10 @@ class _Run(keras.callbacks.CallbackList):
         due = self.signum or time.monotonic() - self.saved_at >= self.checkpoint_seconds
         if due or ending or len(self.losses) >= _LOOK_EVERY:
             self._look_for_nan()
-        if self.progress.due():
+        if self.chief and self.progress.due():
             epoch = (self.step - 1) // self.steps_per_epoch + 1
-            self.progress.show(self.step, epoch, float(logs["loss"]), float(logs["accuracy"]))
+            loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+            self.progress.show(self.step, epoch, loss, accuracy, self._waiting())
         if due or self.step == self.steps:
             self._save()
         self._stop_if_asked()
@@ -331,8 +405,15 @@ class _Run(keras.callbacks.CallbackList):
             f"{what} at step {step}, at rate {rate:g}: lower the rate. The last checkpoint {kept}."
         )
 
+    def _waiting(self):
+        """Share of the epoch's time so far that went by in waiting for input."""
+        return self.waited / max(time.monotonic() - self.epoch_began[1], 1e-9)
+
     def _save(self):
         self._look_for_nan()
+        if not self.chief:
+            self.saved_step, self.saved_at = self.step, time.monotonic()
+            return
         self._sync()
         arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
         seconds = self.seconds()
@@ -372,13 +453,21 @@ class _Run(keras.callbacks.CallbackList):
             "accuracy": float(self.accuracy.result()),
             "rate": self.controller.rate(self.step - 1),
             "images_per_second": round((self.step - first) * self.batch_size / elapsed, 1),
+            "input_wait": round(self._waiting(), 3),
             "seconds": round(self.seconds(), 1),
         }
         if self.evaluate:
-            held_out = self.evaluate(self._stop_if_asked)
-            row |= {"holdout_loss": held_out.loss, "holdout_accuracy": held_out.accuracy}
+            with averaged(self.net):
+                count = self.evaluate(self._stop_if_asked)
+            row[f"{self.evaluated}_loss"] = count.loss
+            row[f"{self.evaluated}_accuracy"] = count.accuracy
+            self.controller.evaluated(1.0 - count.accuracy)
+            if self.step < self.steps:
+                self._set_rate()
+        if not self.chief:
+            return
         logs.append(self.workdir, row)
         if self.evaluate:
-            right = f"{held_out.accuracy:.2%} of {held_out.examples} held-out right"
+            right = f"{count.accuracy:.2%} of {count.examples} {self.evaluated} pictures right"
             say(f"epoch {row['epoch']:g}: {right}")
         self.on_rows(logs.rows(self.workdir))

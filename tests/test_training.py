@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from child import Child, newest_step, train_digits
 
 STEPS = 60  # 5 epochs of 11, and a last one of 5
-TIMED = ("seconds", "images_per_second")
+TIMED = ("seconds", "images_per_second", "input_wait")
 
 
 def log(workdir):
@@ -233,6 +233,127 @@ def test_warm_up_looks_at_the_training_error(tmp_path):
     assert not controller.warming
 
 
+def test_mended_batches_leave_no_trace(tmp_path):
+    """An error out of the input at step 6: the run goes on there as if it had not been."""
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    broken.mkdir()
+    whole.mkdir()
+    asked = []
+
+    def failing(start_step):
+        for step, pair in enumerate(batches(start_step), start=start_step):
+            if step == 6 and not asked:
+                raise ValueError("a picture that is none")  # InvalidArgumentError, from tf.data
+            yield pair
+
+    def mend(step):
+        asked.append(step)
+        return True
+
+    wanted = training.weights_sha256(fit(whole))
+    assert training.weights_sha256(fit(broken, batches=failing, mend=mend)) == wanted
+    assert log(broken) == log(whole)
+    assert len(asked) == 1
+    with pytest.raises(Exception, match="a picture that is none"):
+        asked.clear()
+        fit(tmp_path, batches=failing, mend=lambda step: False)
+
+
+def test_waiting_for_input_is_told(tmp_path):
+    def slow(start_step):
+        for pair in batches(start_step):
+            time.sleep(0.05)
+            yield pair
+
+    fit(tmp_path, batches=slow)
+    # The first epoch holds the step's tracing; tf.data runs ahead by a few batches.
+    assert 0.5 < logs.rows(tmp_path)[1]["input_wait"] <= 1
+
+
+def test_average_is_evaluated_and_training_goes_on_without_it(tmp_path):
+    """Against a plain loop that keeps the average itself; a resumed run has it too."""
+    decay, seen = 0.8, []
+    model = network()
+
+    def evaluate(after_batch):
+        seen.append(model.get_weights())
+        return evaluation.Count(1, 2, 0.5, 2)
+
+    def run(steps):
+        training.fit(
+            model,
+            optimizers.SGD(use_ema=True, ema_momentum=decay),
+            batches,
+            steps=steps,
+            steps_per_epoch=4,
+            batch_size=16,
+            fingerprint={},
+            controller=schedules.Controller(lambda step: 0.1),
+            workdir=tmp_path,
+            evaluate=evaluate,
+        )
+
+    run(7)
+    model = network()
+    run(10)
+    loop, average = network(), None
+    loop.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    wanted = []
+    for step in range(10):
+        loop.train_on_batch(*batch(step))
+        new = loop.get_weights()
+        pairs = zip(average or new, new, strict=True)
+        average = [decay * a + (1 - decay) * b for a, b in pairs]
+        if step + 1 in (4, 7, 8, 10):
+            wanted.append(average)
+    # 4, then the end at 7; again from there 8 and 10.
+    for got, average_then in zip(seen, wanted, strict=True):
+        for a, b in zip(got, average_then, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    for a, b in zip(model.get_weights(), loop.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 6, 8])
+def test_plateau_is_the_same_after_a_stop(tmp_path, stop):
+    """Whether the run ends within an epoch, or at its end before or after the evaluation."""
+    errors = iter([0.5, 0.5, 0.6, 0.4] * 4)
+    found = {}
+
+    def evaluate(after_batch):
+        # A function of the weights' state, as a real evaluation is: one error an epoch.
+        step = int(model.optimizer.iterations)
+        found.setdefault(step, next(errors))
+        return evaluation.Count(round(1000 * (1 - found[step])), 1000, 1.0, 1000)
+
+    def run(folder, steps):
+        nonlocal model
+        folder.mkdir(exist_ok=True)
+        model = network()
+        plateau = schedules.Plateau(patience=2, factor=0.5)
+        controller = schedules.Controller(lambda step: 0.1, plateau=plateau)
+        fit(
+            folder,
+            model=model,
+            steps=steps,
+            controller=controller,
+            steps_per_epoch=2,
+            evaluate=evaluate,
+            checkpoint_seconds=0.0,
+        )
+        return training.weights_sha256(model), plateau.falls
+
+    model = None
+    wanted = run(tmp_path / "whole", 14)
+    assert wanted[1] >= 2
+    partial = tmp_path / "parts"
+    run(partial, stop)
+    assert run(partial, 14) == wanted
+
+
 # --- checkpoints by themselves
 
 
@@ -327,8 +448,8 @@ def shown(monkeypatch):
     bar = progress.Progress(1000, 128)
     assert not bar.due()
     assert bar.due()
-    bar.show(100, 1, 2.0, 0.25)
-    bar.show(200, 1, 1.5, 0.5)
+    bar.show(100, 1, 2.0, 0.25, 0.04)
+    bar.show(200, 1, 1.5, 0.5, 0.31)
 
 
 def test_progress_is_one_line_on_a_terminal(monkeypatch):
@@ -339,14 +460,14 @@ def test_progress_is_one_line_on_a_terminal(monkeypatch):
     text = sys.stderr.text
     assert text.count("\n") == 1
     assert "step 200/1000 [====>               ] epoch 1" in text
-    assert "loss 1.5000  accuracy 50.00%  3200 images/s  ETA 0:32" in text
+    assert "loss 1.5000  accuracy 50.00%  3200 images/s (31% waiting for input)  ETA 0:32" in text
     assert text.endswith("\r\x1b[KA word.\n")
 
 
 def test_progress_is_plain_lines_elsewhere(monkeypatch, capsys):
     bar = progress.Progress(1000, 128)
     assert not bar.due()
-    bar.show(1000, 8, 0.5, 0.875)
+    bar.show(1000, 8, 0.5, 0.875, 0.0)
     line = capsys.readouterr().err
     assert line == f"step 1000/1000 [{'=' * 20}] epoch 8  loss 0.5000  accuracy 87.50%\n"
 
