@@ -21,6 +21,7 @@ FLOORS = {
     "repeat": 1,
     "data.pipeline": 1,
     "data.resident": 1,
+    "data.stream": 1,
     "checkpoints": 1,
     "logs": 1,
     "plots": 1,

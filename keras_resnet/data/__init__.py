@@ -6,15 +6,30 @@
     train = data.arrays(source.train)                      # one uint8 array
     batches = data.pipeline.training(train, 128, augment=data.CropFlip())
 
-Submodules come when touched: only `pipeline` and datasets of tensorflow-datasets need TensorFlow.
+    source = data.load("imagenet/")                        # pictures of any size stay encoded
+    batches = data.stream.training(source.train, 256, window=data.ScaleCrop(), size=224)
+
+Submodules come when touched: only `pipeline`, `stream` and datasets of tensorflow-datasets need TensorFlow.
 """
 
 import importlib
 
-_MODULES = ("augment", "draws", "images", "pipeline", "resident", "sources", "splits")
+_MODULES = (
+    "augment",
+    "draws",
+    "images",
+    "pipeline",
+    "resident",
+    "sources",
+    "splits",
+    "stream",
+    "windows",
+)
 _HOMES = {
     "CropFlip": "augment",
     "Encoded": "splits",
+    "RandomResizedCrop": "windows",
+    "ScaleCrop": "windows",
     "Source": "splits",
     "Split": "splits",
     "arrays": "splits",
