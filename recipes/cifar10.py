@@ -25,22 +25,13 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 import sys
 import time
 
-import keras_resnet_he
-
-keras_resnet_he.check()
-import keras_resnet.quiet
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same bits on a GPU too
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-with keras_resnet.quiet.start():
-    import keras
+import common  # first: see there
+import keras
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 
 from keras_resnet import (
     applications,
@@ -63,18 +54,13 @@ flags.DEFINE_string(
     None,
     "digits; a TFDS name as cifar10; a folder or zip of pictures by class; CIFAR's batches.",
 )
-flags.DEFINE_string(
-    "workdir", None, "Folder for everything that the run leaves; resumed if it has a checkpoint."
-)
-flags.DEFINE_string("model", "ResNet20", "Any name of keras_resnet.list_models().")
+common.define_run(model="ResNet20", steps=64000, batch_size=128)
 flags.DEFINE_enum(
     "shortcut",
     None,
     ["A", "B", "C", "none"],
     "The paper's shortcuts (3.3); default: the network's.",
 )
-flags.DEFINE_integer("steps", 64000, "Updates in all.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 128, "Pictures an update.", lower_bound=1)
 flags.DEFINE_enum("schedule", "piecewise", ["piecewise", "one_cycle"], "How the rate goes.")
 flags.DEFINE_float("rate", 0.1, "Highest learning rate.", lower_bound=0.0)
 flags.DEFINE_list(
@@ -90,11 +76,6 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "holdout", 0, "Training pictures to hold out and evaluate after each epoch.", lower_bound=0
 )
-flags.DEFINE_enum("precision", "float32", runtime.PRECISIONS, "Keras' dtype policy.")
-flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
-flags.DEFINE_float(
-    "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
-)
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
@@ -105,14 +86,13 @@ MOMENTUM = 0.9
 SCALE = 64.0  # about the standard deviation of photographs' pixels in 0..255
 WARM_UP = 0.01  # of ResNet-110
 SHEET = 48  # pictures on predictions.png
-CURVES_SECONDS = 30.0  # between two drawings of curves.png
 
 
 def run() -> dict:
     started = time.monotonic()
     constructor = applications.get(FLAGS.model)
     controller = rate_controller()
-    workdir = make_workdir()
+    workdir = common.make_workdir()
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures
@@ -148,7 +128,7 @@ def run() -> dict:
 
     # --- training
     def begin():
-        files.write(workdir / "flags.txt", flags_text())
+        files.write(workdir / "flags.txt", common.flags_text())
         files.write(workdir / "versions.txt", runtime.versions())
         if left_out:
             files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in left_out))
@@ -187,7 +167,7 @@ def run() -> dict:
         evaluate=evaluate if held_out else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         on_begin=begin,
-        on_rows=shown_as_it_runs(workdir),
+        on_rows=common.shown_as_it_runs(workdir),
     )
 
     # --- result
@@ -234,27 +214,10 @@ def run() -> dict:
 def rate_controller():
     if FLAGS.schedule == "one_cycle":
         return schedules.Controller(schedules.one_cycle(FLAGS.rate, FLAGS.steps, FLAGS.rise))
-    try:
-        boundaries = [int(step) for step in FLAGS.boundaries]
-    except ValueError:
-        raise ValueError(
-            f"--boundaries takes steps with commas; got {','.join(FLAGS.boundaries)}."
-        ) from None
+    boundaries = common.integers("boundaries")
     # The paper, 4.2: 0.1 is a little too much for ResNet-110 to begin with.
     warm_up = WARM_UP if FLAGS.model.startswith("ResNet110") else None
     return schedules.Controller(schedules.piecewise(FLAGS.rate, boundaries), warm_up=warm_up)
-
-
-def make_workdir():
-    workdir = pathlib.Path(FLAGS.workdir)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        files.write(workdir / ".writable", "")
-        (workdir / ".writable").unlink()
-    except OSError as error:
-        why = error.strerror or error
-        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
-    return workdir
 
 
 def data_module():
@@ -286,38 +249,6 @@ def fingerprint(train, shape, classes):
     return agreed
 
 
-def shown_as_it_runs(workdir):
-    """What is done with the log's rows while they come: TensorBoard, and curves.png now and
-    then."""
-    board = None
-    if keras.backend.backend() == "tensorflow":
-        board = logs.tensorboard(workdir)
-    else:
-        progress.say(
-            "TensorBoard's files need the TensorFlow backend; metrics.jsonl has the same figures."
-        )
-    drawn_at = 0.0
-
-    def show(rows):
-        nonlocal drawn_at
-        if board:
-            board(rows)
-        if time.monotonic() - drawn_at >= CURVES_SECONDS:
-            plots.curves(rows, workdir / "curves.png", FLAGS.model)
-            drawn_at = time.monotonic()
-
-    return show
-
-
-def own_flags():
-    return FLAGS.get_key_flags_for_module(FLAGS.find_module_defining_flag("workdir"))
-
-
-def flags_text():
-    """This file's flags as a flagfile, as they were typed or by default."""
-    return "".join(f"{flag.serialize()}\n" for flag in own_flags() if flag.value is not None)
-
-
 def closing_words(workdir, tested):
     left = ("model.keras", "final.json", "curves.png", "predictions.png", "metrics.jsonl")
     words = [
@@ -338,33 +269,5 @@ def closing_words(workdir, tested):
     return "\n".join(words)
 
 
-def main(argv):
-    try:
-        if argv[1:]:
-            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
-        for name in ("data", "workdir"):
-            if not getattr(FLAGS, name):
-                raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
-        final = run()
-    except training.Interrupted as ending:
-        progress.say(str(ending))
-        sys.exit(ending.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, OSError, training.Diverged) as mistake:
-        progress.say(f"cifar10.py: {mistake}")
-        sys.exit(2)
-    print(json.dumps(final))
-
-
-def parse(argv):
-    logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
-    try:
-        return FLAGS(argv)
-    except flags.Error as mistake:
-        progress.say(f"cifar10.py: {mistake}")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    common.start(run, required=("data", "workdir"))

@@ -58,6 +58,7 @@ def recipe(folder, *flags):
 
 def run_recipe(*flags):
     sys.argv = [str(RECIPE), *flags]
+    sys.path.insert(0, str(RECIPE.parent))
     runpy.run_path(str(RECIPE), run_name="__main__")
 
 

@@ -1,0 +1,151 @@
+"""What all recipes share: a quiet start, flags, the work folder, exit codes, the last line of JSON.
+
+Imported first, since it checks for the package that shadows ours and sets what TensorFlow and JAX
+read when they start.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+import keras_resnet_he
+
+keras_resnet_he.check()
+import keras_resnet.quiet
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same bits on a GPU too
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+with keras_resnet.quiet.start():
+    import keras
+from absl import app, flags, logging
+
+from keras_resnet import files, logs, plots, progress, runtime, training
+
+FLAGS = flags.FLAGS
+CURVES_SECONDS = 30.0  # between two drawings of curves.png
+
+
+def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PRECISIONS):
+    """Defines the flags of a training run, with these defaults."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder for everything that the run leaves; resumed if it has a checkpoint.",
+    )
+    flags.DEFINE_string("model", model, "Any name of keras_resnet.list_models().")
+    flags.DEFINE_integer("steps", steps, "Updates in all.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", batch_size, "Pictures an update.", lower_bound=1)
+    flags.DEFINE_enum("precision", "float32", precisions, "Keras' dtype policy.")
+    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", 0, 2**32 - 1)
+    flags.DEFINE_float(
+        "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
+    )
+
+
+def make_workdir() -> pathlib.Path:
+    """--workdir, made and found to be writable."""
+    workdir = pathlib.Path(FLAGS.workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / f".writable.{os.getpid()}"
+        files.write(probe, "")
+        probe.unlink()
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    return workdir
+
+
+def flags_text(*modules) -> str:
+    """The flags of the recipe and of this file as a flagfile, as they were typed or by default.
+
+    Args:
+        modules: names of further modules whose flags belong to the recipe.
+    """
+    own = FLAGS.get_flags_for_module("__main__") + [
+        flag for module in (__name__, *modules) for flag in FLAGS.get_flags_for_module(module)
+    ]
+    return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
+
+
+def integers(name: str) -> list[int]:
+    """The value of the list flag `name`.
+
+    Raises:
+        ValueError: something in it is no whole number.
+    """
+    try:
+        return [int(value) for value in getattr(FLAGS, name)]
+    except ValueError:
+        raise ValueError(
+            f"--{name} takes steps with commas; got {','.join(getattr(FLAGS, name))}."
+        ) from None
+
+
+def shown_as_it_runs(workdir):
+    """What is done with the log's rows while they come: TensorBoard, and curves.png now and
+    then."""
+    board = None
+    if keras.backend.backend() == "tensorflow":
+        board = logs.tensorboard(workdir)
+    else:
+        progress.say(
+            "TensorBoard's files need the TensorFlow backend; metrics.jsonl has the same figures."
+        )
+    drawn_at = 0.0
+
+    def show(rows):
+        nonlocal drawn_at
+        if board:
+            board(rows)
+        if time.monotonic() - drawn_at >= CURVES_SECONDS:
+            plots.curves(rows, workdir / "curves.png", FLAGS.model)
+            drawn_at = time.monotonic()
+
+    return show
+
+
+def start(run, required):
+    """Parses the flags, runs ``run() -> dict`` and prints what it gives as the last line, in JSON.
+
+    Exits with 0; with 2 and one sentence on a user's mistake; with 128 + its number on a signal.
+
+    Args:
+        run: the recipe.
+        required: names of flags that must be given.
+    """
+    recipe = os.path.basename(sys.argv[0])
+
+    def mistaken(mistake):
+        progress.say(f"{recipe}: {mistake}")
+        sys.exit(2)
+
+    def parse(argv):
+        logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
+        try:
+            return FLAGS(argv)
+        except flags.Error as mistake:
+            mistaken(mistake)
+
+    def main(argv):
+        try:
+            if argv[1:]:
+                raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
+            for name in required:
+                if not getattr(FLAGS, name):
+                    raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+            final = run()
+        except training.Interrupted as ending:
+            progress.say(str(ending))
+            sys.exit(ending.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except (ValueError, OSError, training.Diverged) as mistake:
+            mistaken(mistake)
+        if final is not None:  # one worker of many speaks
+            print(json.dumps(final))
+
+    app.run(main, flags_parser=parse)
