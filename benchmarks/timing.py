@@ -85,7 +85,7 @@ class Worker:
         return f"{ended}: {lines[-1]}" if lines else ended
 
 
-def interleave(commands, *, rounds, steps, say=lambda line: None):
+def interleave(commands, *, rounds, steps, measures=("seconds",), say=lambda line: None):
     """Visits all contestants in each of `rounds`, in turn; first one step and one round that do not count.
 
     Every second round goes backwards, so that no contestant always follows the same one.
@@ -94,11 +94,12 @@ def interleave(commands, *, rounds, steps, say=lambda line: None):
         commands: name -> command of a worker.
         rounds: visits to each.
         steps: name -> steps a visit.
+        measures: what to keep of that which a worker says after a visit.
         say: told what is going on.
 
     Returns:
-        name -> {"ready", "first_seconds" (the first step, which traces or compiles), "seconds" (a step's, one
-        value a round)} or {"skipped": reason}.
+        name -> {"ready", "first_seconds" (the first step, which traces or compiles), and for each measure a
+        step's share, one value a round} or {"skipped": reason}.
     """
     results, workers = {}, {}
     try:
@@ -115,18 +116,20 @@ def interleave(commands, *, rounds, steps, say=lambda line: None):
                 say(f"{name}: skipped: {reason}")
                 continue
             workers[name] = worker
-            results[name] = {"ready": worker.ready, "first_seconds": first, "seconds": []}
+            results[name] = {"ready": worker.ready, "first_seconds": first}
+            results[name] |= {measure: [] for measure in measures}
             say(f"{name}: warm after {time.monotonic() - began:.0f} s")
         for number in range(rounds):
             for name in list(workers)[:: -1 if number % 2 else 1]:
                 try:
-                    seconds = workers[name].visit(steps[name])["seconds"] / steps[name]
+                    said = workers[name].visit(steps[name])
                 except Skipped as reason:
                     workers.pop(name).close()
                     results[name] = {"skipped": str(reason)}
                     say(f"{name}: skipped: {reason}")
                     continue
-                results[name]["seconds"].append(seconds)
+                for measure in measures:
+                    results[name][measure].append(said[measure] / steps[name])
             say(f"round {number + 1} of {rounds}")
     finally:
         for worker in workers.values():

@@ -72,6 +72,24 @@ def test_contestants_are_visited_in_turn(timing, tmp_path):
     assert timing.ratio(results["c"]["seconds"], results["b"]["seconds"]) == 2.0
 
 
+def test_other_measures_are_a_step_s_share_too(timing):
+    says = """
+import json
+print(json.dumps({"ready": {}}), flush=True)
+for line in iter(input, ""):
+    print(json.dumps({"seconds": 2 * int(line), "cpu": 3 * int(line), "more": 1}), flush=True)
+"""
+    results = timing.interleave(
+        {"a": [sys.executable, "-c", says]}, rounds=2, steps={"a": 5}, measures=("seconds", "cpu")
+    )
+    assert results["a"] == {
+        "ready": {},
+        "first_seconds": 2,
+        "seconds": [2.0, 2.0],
+        "cpu": [3.0, 3.0],
+    }
+
+
 def test_ratio_is_of_times_that_were_neighbours(timing):
     # Beside the second round's slow machine the medians alone would say 2.
     assert timing.ratio([3.0, 40.0, 4.0], [1.0, 10.0, 2.0]) == 3.0

@@ -1,0 +1,39 @@
+"""Tables and marks as the benchmarks print them: on standard error, for people."""
+
+import statistics
+
+import timing
+
+from keras_resnet.progress import say
+
+
+def mark(what, measured, wanted, bound):
+    """A figure beside what the project asks of it; measured and met are None where a peer is absent.
+
+    bound: "least" or "most".
+    """
+    met = None
+    if measured is not None:
+        met = measured >= wanted if bound == "least" else measured <= wanted
+        verdict = "met" if met else "NOT met"
+        say(f"  {what}: {measured:.2f}; asked for: at {bound} {wanted}, {verdict}")
+    return {"what": what, "measured": measured, f"at_{bound}": wanted, "met": met}
+
+
+def show(title, results, columns):
+    """results: name -> figures, lists of which are shown by their median, or the reason for none.
+
+    columns: heading -> (key of a figure, format).
+    """
+    rows = [["", *columns]]
+    for name, figures in results.items():
+        cells = []
+        for key, form in columns.values():
+            figure = figures.get(key)
+            figure = statistics.median(figure) if isinstance(figure, list) else figure
+            cells.append("" if figure is None else format(figure, form))
+        rows.append([name, *cells])
+    say(f"\n{title}\n{timing.table(rows)}")
+    for name, figures in results.items():
+        if "skipped" in figures:
+            say(f"  {name} skipped: {figures['skipped']}")
