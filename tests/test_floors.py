@@ -21,6 +21,8 @@ FLOORS = {
     "repeat": 1,
     "data.pipeline": 1,
     "data.resident": 1,
+    "data.shards": 1,
+    "data.sources": 1,
     "data.stream": 1,
     "checkpoints": 1,
     "logs": 1,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 # One independent stream for each purpose.
-_PERMUTATION, _CROPS, _HOLDOUT, _UNIFORMS, _PICTURE = range(5)
+_PERMUTATION, _CROPS, _HOLDOUT, _UNIFORMS, _PICTURE, _RUNS, _WITHIN = range(7)
+_WINDOW = 16  # runs among which pictures are shuffled
 COLOUR, MIX, BETA = range(10, 13)
 
 
@@ -31,6 +32,25 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
 def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     """The order in which `epoch` visits `n` examples, int64 [n]; `seed` and `epoch` from 0 on."""
     return _shuffle(n, _PERMUTATION, seed, epoch)
+
+
+def order(seed: int, epoch: int, n: int, runs: np.ndarray | None = None) -> np.ndarray:
+    """The order in which `epoch` visits `n` examples, int64 [n], near to where they lie.
+
+    Runs (stretches of equal numbers in int [n] `runs`; see `splits.Encoded`) are shuffled over the
+    whole, then the examples of each 16 runs in turn: so a step reads from few places, and still an
+    epoch begins anywhere. Without runs it is `permutation`.
+    """
+    if runs is None:
+        return permutation(seed, epoch, n)
+    starts = np.flatnonzero(np.r_[True, runs[1:] != runs[:-1]])
+    lengths = np.diff(np.r_[starts, n])
+    visited = _shuffle(len(starts), _RUNS, seed, epoch)
+    starts, lengths = starts[visited], lengths[visited]
+    before = np.cumsum(lengths) - lengths
+    examples = np.repeat(starts - before, lengths) + np.arange(n)
+    window = np.repeat(np.arange(len(starts)) // _WINDOW, lengths)
+    return examples[np.lexsort((_bits(n, _WITHIN, seed, epoch), window))]
 
 
 def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

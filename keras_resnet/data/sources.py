@@ -1,11 +1,14 @@
 """One signature for every source of pictures: a name or a path -> Source."""
 
+import dataclasses
+import io
 import pathlib
 
 import numpy as np
+from PIL import Image
 
-from keras_resnet.data import cifar, folders
-from keras_resnet.data.splits import Encoded, Source, Split, holdout
+from keras_resnet.data import cifar, folders, shards
+from keras_resnet.data.splits import Encoded, Names, Source, Split, holdout
 
 
 def load(data: str, *, on_bad: str | None = None) -> Source:
@@ -16,8 +19,13 @@ def load(data: str, *, on_bad: str | None = None) -> Source:
     - a folder of class folders, a zip of them, or a folder of zips, read without unpacking
       (`folders.load`);
     - a folder or .tar.gz of CIFAR's original Python batches;
+    - a folder, or a URL that TensorFlow reads (gs://...), of TFRecord shards as tf-models, the TPU
+      guides and tensorflow-datasets write them, read in place (`shards.load`);
+    - "fake": as many pictures of 1,000 classes as ImageNet has for training, all of them the same
+      noise, made without a disk (`stream.fake` gives whole batches of it);
     - else a data set of tensorflow-datasets that is prepared on this machine (nothing is
-      downloaded); one whose pictures differ in size is held in memory encoded.
+      downloaded); one whose pictures differ in size is read in place from its TFRecord files, or
+      else held in memory encoded.
 
     Args:
         data: name or path.
@@ -33,13 +41,25 @@ def load(data: str, *, on_bad: str | None = None) -> Source:
         raise ValueError(f"on_bad is 'skip', 'error' or None; got {on_bad!r}.")
     if data == "digits":
         return _digits()
+    if data == "fake":
+        return _fake()
+    if "://" in data:
+        if not shards.is_shards(data):
+            raise FileNotFoundError(
+                f"{data} holds no TFRecord shards: behind a URL, expected train-00000-of-01024 and "
+                "so on, and validation-00000-of-00128; copy anything else to a disk."
+            )
+        return shards.load(data, on_bad)
     path = pathlib.Path(data).expanduser()
+    if data and path.is_dir() and shards.is_shards(str(path)):
+        return shards.load(str(path), on_bad)
     if data and path.exists():
         return cifar.load(path) if cifar.is_batches(path) else folders.load(path, on_bad)
     if not data or data.startswith((".", "/", "~")) or path.suffix in (".zip", ".gz", ".tgz"):
         raise FileNotFoundError(
             f"There is no file or folder {data!r}: expected 'digits', an image folder or zip, "
-            "CIFAR's Python batches, or the name of a data set of tensorflow-datasets."
+            "CIFAR's Python batches, TFRecord shards, 'fake', or the name of a data set of "
+            "tensorflow-datasets."
         )
     return _tfds(data, on_bad)
 
@@ -53,6 +73,17 @@ def _digits():
     pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     train, test = holdout(Split(digits.target.astype(np.int32), pictures), len(pictures) // 5)
     return Source("digits", tuple(str(name) for name in digits.target_names), train, test)
+
+
+def _fake():
+    """ImageNet's 1,281,167 training pictures, but noise, 400 x 400; there is no test split."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((400, 400), Image.Resampling.BILINEAR).save(file, "BMP")
+    encoded, indices = file.getvalue(), np.arange(1_281_167)
+    pictures = Encoded(Names("fake {}".format, indices), lambda name: encoded, "error")
+    labels = (indices % 1000).astype(np.int32)
+    return Source("fake", tuple(map(str, range(1000))), Split(labels, pictures), None)
 
 
 def _tfds(name, on_bad):
@@ -72,7 +103,12 @@ def _tfds(name, on_bad):
             f"knows ({str(error).partition(chr(10))[0].strip(' .')}): mend the name."
         ) from None
     _check_features(tfds, builder, name)
-    label = builder.info.supervised_keys[1]
+    image, label = builder.info.supervised_keys
+    in_place = None in builder.info.features[image].shape and builder.info.splits
+    if in_place and shards.is_shards(str(builder.data_path)):
+        names = tuple(builder.info.features[label].names)
+        source = shards.load(str(builder.data_path), on_bad, names, (image, label))
+        return dataclasses.replace(source, name=name)
     names = set(builder.info.splits) or {"train", "test"}  # a mocked builder knows no splits
     splits = []
     for candidates, default in ((["train"], "skip"), (["test", "validation"], "error")):

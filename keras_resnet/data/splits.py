@@ -4,12 +4,36 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from keras_resnet.data import draws, images
+
+
+class Names(Sequence):
+    """Names that are made when they are asked for, so that a million of them take no memory.
+
+    Args:
+        name: index -> name.
+        indices: int [N], of those that there are, in order.
+    """
+
+    def __init__(self, name: Callable[[int], str], indices: np.ndarray):
+        self._name, self._indices = name, indices
+
+    def __len__(self):
+        return len(self._indices)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return [self._name(int(index)) for index in self._indices[i]]
+        return self._name(int(self._indices[i]))
+
+    def subset(self, indices) -> "Names":
+        """The names at int [M] `indices`."""
+        return Names(self._name, self._indices[np.asarray(indices)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +43,15 @@ class Encoded:
     Args:
         names: of the pictures, as reports give them.
         read: name -> bytes.
-        on_bad: what `arrays` does about a file that is no picture: "skip" or "error".
+        on_bad: what is done about a file that is no picture: "skip" or "error".
+        runs: int32 [N], where pictures lie in larger files: neighbours of one number lie together
+            there, and are best read at about the same time. None where it makes no difference.
     """
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     read: Callable[[str], bytes]
     on_bad: str
+    runs: np.ndarray | None = None
 
     def __len__(self):
         return len(self.names)
@@ -51,9 +78,13 @@ class Split:
         """The pictures of int [M] `indices`, in that order."""
         pictures = self.pictures
         if isinstance(pictures, Encoded):
-            pictures = dataclasses.replace(
-                pictures, names=tuple(pictures.names[i] for i in indices)
-            )
+            names, runs = pictures.names, pictures.runs
+            if isinstance(names, Names):
+                names = names.subset(indices)
+            else:
+                names = tuple(names[i] for i in indices)
+            runs = None if runs is None else runs[indices]
+            pictures = dataclasses.replace(pictures, names=names, runs=runs)
         else:
             pictures = pictures[indices]
         return dataclasses.replace(self, labels=self.labels[indices], pictures=pictures)

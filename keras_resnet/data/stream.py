@@ -77,7 +77,7 @@ class Feed:
         self._positions = _positions(batch_size, part)
         self._batch_size, self._window, self._size, self._seed = batch_size, window, size, seed
         self._augment, self._labels = augment, split.labels.astype(np.int32)
-        self._reader = Reader(split, on_bad)
+        self._reader, self._runs = Reader(split, on_bad), split.pictures.runs
         self._failing = set()  # (step, index) whose window cannot be decoded
         self._order, self._lock = (None, None), threading.Lock()
         window(np.ones(1), np.ones(1), np.zeros((1, window.numbers)), size)  # refuses a size
@@ -137,8 +137,11 @@ class Feed:
     def _epoch_order(self, epoch):
         with self._lock:
             if self._order[0] != epoch:
-                self._order = epoch, draws.permutation(self._seed, epoch, len(self._labels))
+                self._order = epoch, self._permute(epoch)
             return self._order[1]
+
+    def _permute(self, epoch):
+        return draws.order(self._seed, epoch, len(self._labels), self._runs)
 
     def _prepare(self, encoded, box, raw, mirrored, label, *place):
         picture = _resize(_decode(encoded, box, raw), self._size, self._window.antialias)
@@ -150,6 +153,16 @@ class Feed:
 
     def _augmented(self, picture, step, position):
         return self._augment(picture, draws.generator(self._seed, step, position))
+
+
+def fake(batch_size: int, size: int, classes: int = 1000, seed: int = 0) -> tf.data.Dataset:
+    """One batch of noise again and again, as `training` gives them: what a device can do when it
+    never waits for input."""
+    random = np.random.default_rng(seed)
+    pictures = random.integers(0, 256, (batch_size, size, size, 3), np.uint8)
+    labels = random.integers(0, classes, batch_size, np.int32)
+    with tf.device("CPU"):
+        return _optioned(tf.data.Dataset.from_tensors((pictures, labels)).repeat())
 
 
 def evaluation(split: Split, batch_size: int, view: Callable, **arguments) -> "Evaluation":
@@ -290,12 +303,16 @@ def _read_ahead(steps, read, signature):
 
 
 def _finish(dataset, prepare, batch_size):
+    dataset = dataset.map(prepare, num_parallel_calls=_CORES, deterministic=True)
+    return _optioned(dataset.batch(batch_size, drop_remainder=True))
+
+
+def _optioned(dataset):
     options = tf.data.Options()
     options.autotune.enabled = False
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.map(prepare, num_parallel_calls=_CORES, deterministic=True)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2).with_options(options)
+    return dataset.prefetch(2).with_options(options)
 
 
 def _pack(pictures, boxes):

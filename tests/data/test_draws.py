@@ -87,3 +87,38 @@ def test_a_batch_that_does_not_fit_is_refused(batch):
 def test_an_evaluation_batch_holds_something():
     with pytest.raises(ValueError, match="got batch_size=0"):
         draws.once(10, 0)
+
+
+def test_an_order_keeps_near_and_is_a_permutation():
+    """100 runs of up to 128, in 7 windows of 16 or fewer; each epoch with others."""
+    lengths = np.random.default_rng(0).integers(1, 129, 100)
+    runs = np.repeat(np.arange(100), lengths)
+    n = len(runs)
+    orders = [draws.order(2, epoch, n, runs) for epoch in range(3)]
+    for order in orders:
+        assert order.dtype == np.int64
+        np.testing.assert_array_equal(np.sort(order), np.arange(n))
+        windows = []
+        for run in runs[order]:  # a window ends where a run comes that is not among its 16
+            if not windows or run not in windows[-1]:
+                if not windows or len(windows[-1]) == 16:
+                    windows.append(set())
+                windows[-1].add(run)
+        assert len(windows) == 7 and sum(map(len, windows)) == 100
+        assert abs(np.corrcoef(np.arange(n), order)[0, 1]) < 0.3
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[2], draws.order(2, 2, n, runs))
+    np.testing.assert_array_equal(draws.order(2, 1, 50), draws.permutation(2, 1, 50))
+
+
+def test_uniforms_are_uniform_and_generators_their_own():
+    drawn = np.concatenate([draws.uniforms(3, step, 100, 4) for step in range(250)])
+    assert drawn.dtype == np.float64 and 0 <= drawn.min() < 1e-4 and 1 - 1e-4 < drawn.max() < 1
+    for column in drawn.T:  # Kolmogorov-Smirnov, p = 0.001
+        gap = np.abs(np.sort(column) - (np.arange(25_000) + 0.5) / 25_000).max()
+        assert gap < 1.95 / np.sqrt(25_000)
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.03
+    np.testing.assert_array_equal(draws.uniforms(3, 7, 100, 4), drawn[700:800])
+    keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert len({draws.generator(*key).integers(2**62) for key in keys}) == 4
+    assert draws.generator(1, 2, 3).random() == draws.generator(1, 2, 3).random()
