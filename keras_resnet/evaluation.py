@@ -125,20 +125,8 @@ def per_class(verdicts: Verdicts) -> list[tuple[int, Count, int | None]]:
 # --- scoring
 
 
-def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
-    """The same network, with the same weights, for pictures of `size` and ending in logits.
-
-    Of any size with (None, None): global average pooling and the classifier behind it are the
-    classifier as a 1x1 convolution at every place of the last feature map, then the mean over the
-    places (paper, 3.4): both are linear.
-
-    Args:
-        model: functional, one picture input [B,H,W,C], one output [B,K]: softmax or logits.
-        size: (height, width) in pixels.
-
-    Raises:
-        ValueError: a network of another form, or one that cannot be applied to that size.
-    """
+def check(model: keras.Model) -> None:
+    """Raises ValueError unless the model has one input [B,H,W,C] and one output [B,K], softmax or logits."""
     shape, scores = model.input_shape, model.output_shape
     if not (
         isinstance(shape, tuple)
@@ -159,6 +147,24 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
             f"{model.name} ends in {last.name} without softmax; expected softmax or logits, of a "
             "Dense or an Activation layer."
         )
+
+
+def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
+    """The same network, with the same weights, for pictures of `size` and ending in logits.
+
+    Of any size with (None, None): global average pooling and the classifier behind it are the
+    classifier as a 1x1 convolution at every place of the last feature map, then the mean over the
+    places (paper, 3.4): both are linear.
+
+    Args:
+        model: functional, as `check` has it.
+        size: (height, width) in pixels.
+
+    Raises:
+        ValueError: a network of another form, or one that cannot be applied to that size.
+    """
+    check(model)
+    shape, last = model.input_shape, model.layers[-1]
 
     def clone(layer):
         config = layer.get_config()

@@ -2,28 +2,22 @@
 
 import io
 import pathlib
+import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_resnet import applications, evaluation
 from keras_resnet.data import images, views
 
-tf = pytest.importorskip("tensorflow")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from telling import network, smooth
+
+pytest.importorskip("tensorflow")
 SAMPLE = pathlib.Path(__file__).parents[2] / "shared/data/imagenet_sample/imagenet_sample_145.zip"
 CLASSES = 7
-
-
-def network(seed=0, classes=CLASSES):
-    """A small network that tells pictures apart: random, its last kernel large."""
-    keras.utils.set_random_seed(seed)
-    model = applications.get("ResNet20")(classes=classes)
-    kernel, _ = model.layers[-1].weights
-    kernel.assign(3 * np.random.default_rng(seed).normal(size=kernel.shape))
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +28,10 @@ def photographs():
         names = [name for name in archive.namelist() if name.endswith(".JPEG")]
         encoded = [archive.read(name) for name in names[::18][:8]]
     else:
-        encoded = []
-        for seed in range(8):
-            rng = np.random.default_rng(seed)
-            small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
-            file = io.BytesIO()
-            small.resize((90 + 7 * seed, 80), Image.Resampling.BICUBIC).save(file, "JPEG")
-            encoded.append(file.getvalue())
+        files = [io.BytesIO() for _ in range(8)]
+        for seed, file in enumerate(files):
+            smooth(seed, 90 + 7 * seed, 80).save(file, "JPEG")
+        encoded = [file.getvalue() for file in files]
     return [images.decode(content) for content in encoded]
 
 
@@ -60,7 +51,7 @@ def pooled(network):
 
 def test_ten_crops_equal_a_plain_loop(photographs):
     """Crops cut out of the resized picture by slicing, one at a time, softmax averaged."""
-    model, size, resize = network(), 48, 64
+    model, size, resize = network(CLASSES), 48, 64
     found = evaluation.score(
         [evaluation.logits(model, (size, size))],
         np.stack([views.ten(size, resize)(picture) for picture in photographs]),
@@ -83,7 +74,7 @@ def test_ten_crops_equal_a_plain_loop(photographs):
 
 def test_scales_equal_a_plain_loop(photographs):
     """The classifier as a 1x1 convolution: applied at each place, then averaged over the places."""
-    model, scales = network(), [32, 40, 64]
+    model, scales = network(CLASSES), [32, 40, 64]
     any_size = evaluation.logits(model, (None, None))
     maps, kernel, bias = pooled(any_size)
     for picture in photographs[::2]:
@@ -104,7 +95,7 @@ def test_scales_equal_a_plain_loop(photographs):
 
 
 def test_ensemble_averages_probabilities(photographs):
-    networks = [network(seed) for seed in (0, 1)]
+    networks = [network(CLASSES, seed) for seed in (0, 1)]
     pictures = np.stack([views.center(32, 36)(picture) for picture in photographs])
     expected = np.mean([net.predict_on_batch(pictures) for net in networks], 0)
     found = evaluation.score([evaluation.logits(net, (32, 32)) for net in networks], pictures)
@@ -138,7 +129,7 @@ def test_pictures_alike_in_size_share_a_batch(photographs):
 # --- networks for other sizes
 
 
-@pytest.mark.parametrize("name", ["ResNet20V2", "ResNet18D"])
+@pytest.mark.parametrize("name", ["ResNet20V2", pytest.param("ResNet18D", marks=pytest.mark.slow)])
 def test_logits_have_the_networks_numbers(name):
     model = applications.get(name)(classes=5, input_shape=(64, 64, 3))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)

@@ -1,0 +1,432 @@
+"""Top-1 and top-5 of a network, or of several averaged, on labelled pictures; every one counted once.
+
+    python recipes/evaluate.py --model=ResNet50 --weights=r50.weights.h5 --data=imagenet2012
+    python recipes/evaluate.py --weights=runs/r50/model.keras --data=imagenet.zip --crops=10
+    python recipes/evaluate.py --weights=a.keras,b.keras --data=imagenet/ --scales=224,256,384,480,640
+
+One crop: shorter side to --resize (bilinear, antialiased, rounded: Pillow's to 1 in 255), centre of
+--size. --crops=10: corners, centre and their mirrors. --scales: whole pictures with the shorter side
+at each, and their mirrors, through the network as a convolution (paper, 3.4); a step is then of
+pictures that are alike in size. Probabilities are averaged over views and networks.
+
+A class folder's label: its line in --labels; else, where the folders are as many as the network's
+outputs, its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
+place among ImageNet's. --labels has a line a class: `folder` in the order of the index, or `folder
+index`, what follows being ignored. Folders may share an index; an index may have no folder.
+
+A network of 1001 outputs for 1000 classes usually has 'background' as its first (TF-slim, tf-models):
+that is refused until --background_first says so (labels are then shifted by one) or
+--nobackground_first denies it.
+
+The last line is JSON: examples, top1_correct, top5_correct, top1, top5 (shares, 0 to 1), loss (mean
+cross-entropy, nats). What ends in an error says so in one sentence and exits with 2.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+import keras_resnet_he
+
+keras_resnet_he.check()
+import keras_resnet.quiet
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with keras_resnet.quiet.start():
+    import tensorflow as tf
+import numpy as np
+from absl import app, flags, logging
+
+from keras_resnet import applications, evaluation, labels, models, plots, progress, weights
+from keras_resnet.data import draws, sources, splits, stream, views
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
+)
+flags.DEFINE_list(
+    "weights",
+    [],
+    ".keras files, or .weights.h5 files of --model with its default preprocessing; several, with "
+    "commas, are averaged.",
+)
+flags.DEFINE_string(
+    "data", None, "A folder or zip of pictures by class; a TFDS name; digits; CIFAR's batches."
+)
+flags.DEFINE_enum(
+    "split",
+    "val",
+    ["val", "test", "train"],
+    "val and test are what the data has beside train, whatever its name; data in one piece is used "
+    "whole unless the flag is given.",
+)
+flags.DEFINE_integer(
+    "size", None, "Side of a crop, pixels; default: what the network was made for.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "resize",
+    None,
+    "Shorter side before the crop, pixels; default: size / 0.875 (256 for 224), or the size itself "
+    "for networks of small pictures, up to 64.",
+    lower_bound=1,
+)
+flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
+flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
+flags.DEFINE_integer("batch_size", 64, "Pictures a step, each with all its crops.", lower_bound=1)
+flags.DEFINE_string("labels", None, "File of the classes' indices: see above.")
+flags.DEFINE_bool(
+    "background_first", None, "Output 0 of the network is 'background': shift the labels by one."
+)
+flags.DEFINE_bool("per_class", False, "Print a table of the classes, the least accurate first.")
+flags.DEFINE_string("confusion", None, "PNG to draw which class was taken for which.")
+flags.DEFINE_string(
+    "mistakes", None, "PNG to draw the mistakes of highest loss; they are listed too."
+)
+flags.DEFINE_bool(
+    "skip_bad", False, "Leave out files that are no pictures, instead of refusing them."
+)
+
+SHEET = 48  # mistakes that are drawn
+SMALL = 64  # pixels; networks for pictures up to this size are shown all of them
+HELD = 16  # batches' worth of whole pictures that wait for others of their size
+
+
+def run() -> dict:
+    refuse_contradictions()
+
+    # --- networks
+    progress.say(f"Reading {FLAGS.data}.")
+    source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else "error")
+    loaded = [network(path, len(source.class_names)) for path in FLAGS.weights]
+    classes = loaded[0].output_shape[-1]
+    for path, model in zip(FLAGS.weights, loaded, strict=True):
+        if model.output_shape[-1] != classes:
+            raise ValueError(
+                f"{path} has {model.output_shape[-1]} classes, {FLAGS.weights[0]} has {classes}: "
+                "only networks of the same classes can be averaged."
+            )
+    size, resize = sizes(loaded[0])
+    side = None if FLAGS.scales else size
+    networks = [evaluation.logits(model, (side, side)) for model in loaded]
+
+    # --- pictures
+    split = chosen_split(source)
+    index, names = class_indices(source.class_names, classes)
+    targets = index[split.labels]
+    scales = [int(scale) for scale in FLAGS.scales]
+    if scales:
+        batches = evaluation.by_shape(
+            stepwise(split, 1, lambda picture: picture), FLAGS.batch_size, HELD * FLAGS.batch_size
+        )
+        form = f"whole at {', '.join(FLAGS.scales)} and mirrored"
+    else:
+        view = views.ten(size, resize) if FLAGS.crops == "10" else views.center(size, resize)
+        batches = stepwise(split, FLAGS.batch_size, view)
+        form = f"{'ten crops' if FLAGS.crops == '10' else 'the centre'} of {size} in {resize}"
+    words = loaded[0].name if len(loaded) == 1 else f"{len(loaded)} networks, averaged"
+    progress.say(
+        f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {form}."
+    )
+
+    # --- evaluation
+    bar, judged, worst, seen = progress.Progress(len(split), 1), [], [], 0
+    for pictures, places, real in batches:
+        check_channels(pictures, networks[0])
+        if scales:
+            shares = evaluation.score_scales(networks, pictures, scales)
+        else:
+            shares = evaluation.score(networks, pictures)
+        real = np.asarray(real) > 0
+        shares, places = shares[real], np.asarray(places)[real]
+        verdicts = evaluation.judge(shares, targets[places])
+        judged.append(verdicts)
+        if FLAGS.mistakes:
+            worst = kept(worst, verdicts, np.asarray(pictures)[real], shares, places)
+        seen += len(places)
+        if bar.due():
+            running = evaluation.total(evaluation.joined(judged))
+            bar.show(seen, 1, running.loss, running.accuracy, waiting=0.0)
+    verdicts = evaluation.joined(judged)
+    total = evaluation.total(verdicts)
+
+    # --- result
+    if len(split) - seen + len(split.bad):
+        progress.say(f"{len(split) - seen + len(split.bad)} files that are no pictures left out.")
+    if FLAGS.per_class:
+        print(table(verdicts, names))
+    if FLAGS.confusion:
+        plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
+        progress.say(f"Drawn: {FLAGS.confusion}.")
+    if FLAGS.mistakes and worst:
+        show_mistakes(worst, split, targets, names, (size, resize))
+    progress.say(
+        f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
+        f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
+    )
+    return {
+        "examples": total.examples,
+        "top1_correct": total.correct,
+        "top5_correct": total.top5_correct,
+        "top1": total.accuracy,
+        "top5": total.top5_accuracy,
+        "loss": total.loss,
+    }
+
+
+def refuse_contradictions():
+    for name in ("weights", "data"):
+        if not getattr(FLAGS, name):
+            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+    for name in ("size", "resize", "crops"):
+        if FLAGS.scales and FLAGS[name].present:
+            raise ValueError(
+                f"--{name} contradicts --scales, which shows the network whole pictures: leave one out."
+            )
+    if not all(scale.isdecimal() and int(scale) for scale in FLAGS.scales):
+        raise ValueError(f"--scales takes pixels with commas; got {','.join(FLAGS.scales)}.")
+    for name in ("confusion", "mistakes"):
+        path = getattr(FLAGS, name)
+        if path and not path.lower().endswith(".png"):
+            raise ValueError(f"--{name} takes the name of a .png file; got {path!r}.")
+        if path and not os.access(pathlib.Path(path).absolute().parent, os.W_OK):
+            raise ValueError(f"--{name}={path}: its folder is not there or cannot be written.")
+
+
+# --- networks
+
+
+def network(path, folders):
+    """The network of a file, of `folders` classes if that is what the weights have."""
+    if path.endswith(".keras"):
+        model = weights.load(path)
+        evaluation.check(model)
+        known = {name.lower(): name for name in applications.list_models()}
+        if FLAGS.model and known.get(model.name, FLAGS.model) != FLAGS.model:
+            raise ValueError(
+                f"--model={FLAGS.model} contradicts --weights={path}, which holds "
+                f"{known[model.name]}: leave --model out."
+            )
+        return model
+    if not FLAGS.model:
+        raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
+    constructor, mistakes = applications.get(FLAGS.model), []
+    for classes in dict.fromkeys((models.NETWORKS[FLAGS.model].classes, folders, 1001)):
+        model = constructor(classes=classes)
+        try:
+            weights.load_into(model, path)
+            return model
+        except ValueError as mistake:
+            mistakes.append(mistake)
+    raise mistakes[0]
+
+
+def sizes(model):
+    """Pixels of the crop, and of the shorter side before it."""
+    size = FLAGS.size or model.input_shape[1] or 224
+    resize = FLAGS.resize or (size if size <= SMALL else round(size / 0.875))
+    if size > resize:
+        raise ValueError(
+            f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
+        )
+    return size, resize
+
+
+def check_channels(pictures, model):
+    channels = model.input_shape[-1]
+    if pictures.shape[-1] != channels:
+        raise ValueError(
+            f"{model.name} reads pictures of {channels} channels; --data={FLAGS.data} has "
+            f"{pictures.shape[-1]}."
+        )
+
+
+# --- pictures
+
+
+def chosen_split(source):
+    split = source.train if FLAGS.split == "train" else source.test
+    if split is None and not FLAGS["split"].present:
+        progress.say(f"{FLAGS.data} is in one piece: used whole.")
+        split = source.train
+    if split is None:
+        raise ValueError(f"--data={FLAGS.data} has no {FLAGS.split} split.")
+    if split.bad and not FLAGS.skip_bad:
+        raise ValueError(
+            f"{len(split.bad)} files to evaluate on are no pictures ({'; '.join(split.bad[:3])}): mend "
+            "or remove them, or leave them out by --skip_bad."
+        )
+    return split
+
+
+def stepwise(split, batch_size, view):
+    """Batches of (what `view` makes of the pictures, their places in the split, weights)."""
+    split = dataclasses.replace(split, labels=np.arange(len(split)))
+    if isinstance(split.pictures, splits.Encoded):
+        return stream.evaluation(split, batch_size, view)
+
+    @tf.function
+    def viewed(pictures):
+        return tf.map_fn(view, pictures, fn_output_signature=tf.uint8)
+
+    return (
+        (viewed(split.pictures[places]), places, real)
+        for places, real in zip(*draws.once(len(split), batch_size), strict=True)
+    )
+
+
+def class_indices(folders, classes):
+    """The network's index of each class folder, int64 [len(folders)], and a name for each index."""
+    imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
+    if FLAGS.labels:
+        listed, where = read_labels(FLAGS.labels, folders), f"--labels={FLAGS.labels}"
+    elif len(folders) == classes or (len(folders), classes) == (1000, 1001):
+        listed, where = {name: i for i, name in enumerate(folders)}, FLAGS.data
+    elif imagenet.keys() >= set(folders):
+        listed, where = imagenet, "ImageNet"
+    else:
+        raise ValueError(
+            f"The network tells {classes} classes apart, {FLAGS.data} has {len(folders)} "
+            f"({', '.join(folders[:3])}, ...): give their indices by --labels=FILE."
+        )
+    missing = [name for name in folders if name not in listed]
+    if missing:
+        raise ValueError(
+            f"{where} lists no class {missing[0]!r}, nor {len(missing) - 1} more of the "
+            f"{len(folders)} folders of {FLAGS.data}."
+        )
+    count = max(listed.values()) + 1
+    background = classes == 1001 and count <= 1000
+    if background and FLAGS.background_first is None:
+        raise ValueError(
+            f"The network has 1001 outputs, the first probably 'background', but {where} counts 1000 "
+            "classes from 0 on: shift the labels by --background_first, or say --nobackground_first."
+        )
+    if FLAGS.background_first and not background:
+        raise ValueError(
+            "--background_first is for networks of 1001 outputs and 1000 classes; here are "
+            f"{classes} outputs, and {where} counts {count} classes."
+        )
+    if count > classes:
+        hint = (
+            " (they may begin at 1, or with a 'background' that the network has not)"
+            if count == classes + 1
+            else ""
+        )
+        raise ValueError(
+            f"The network has {classes} outputs, but {where} has indices up to {count - 1}{hint}: "
+            "give indices from 0 on by --labels=FILE."
+        )
+    shift = int(bool(FLAGS.background_first))
+    names = ["background"] * shift + [str(i) for i in range(classes - shift)]
+    readable = labels.imagenet_classes()
+    for name, i in listed.items():
+        names[i + shift] = readable.get(name, name)
+    return np.array([listed[name] + shift for name in folders]), names
+
+
+def read_labels(path, folders):
+    """{class folder: index} of a file with a line a class: see --help."""
+    try:
+        text = pathlib.Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--labels={path} cannot be read as text ({error}).") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    fields = [line.split("\t") if "\t" in line else line.split() for line in lines]
+    if not fields:
+        raise ValueError(f"--labels={path} is empty: expected a line a class.")
+    if all(len(row) > 1 and row[1].strip().isdecimal() for row in fields):
+        pairs = [(row[0].strip(), int(row[1])) for row in fields]
+    else:
+        known = set(folders)
+        pairs = [
+            (line if line in known else row[0].strip(), i)
+            for i, (line, row) in enumerate(zip(lines, fields, strict=True))
+        ]
+    listed = dict(pairs)
+    if len(listed) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"--labels={path} lists {twice!r} twice.")
+    return listed
+
+
+# --- mistakes and tables
+
+
+def kept(worst, verdicts, pictures, shares, places):
+    """The `SHEET` mistakes of highest loss so far: (loss, place, picture, log-probabilities)."""
+    new = [
+        (verdicts.losses[i], places[i], pictures[i].copy(), shares[i].astype(np.float32))
+        for i in np.flatnonzero(verdicts.ranks)
+    ]
+    return sorted(worst + new, key=lambda mistake: (-mistake[0], mistake[1]))[:SHEET]
+
+
+def show_mistakes(worst, split, targets, names, form):
+    """Draws them, and lists their files with what was said."""
+    pictures = [picture for _, _, picture, _ in worst]
+    if FLAGS.crops == "10":
+        pictures = [crops[4] for crops in pictures]
+    elif FLAGS.scales:
+        pictures = [views.center(*form)(picture).numpy() for picture in pictures]
+    places = np.array([place for _, place, _, _ in worst])
+    shares = np.exp([shares for _, _, _, shares in worst])
+    plots.predictions(np.stack(pictures), targets[places], shares, names, FLAGS.mistakes)
+    files = (
+        split.pictures.names if isinstance(split.pictures, splits.Encoded) else range(len(split))
+    )
+    for place, row in zip(places, shares, strict=True):
+        guess, target = row.argmax(), targets[place]
+        print(
+            f"{files[place]}: {names[guess]} {row[guess]:.1%}, is {names[target]} {row[target]:.1%}"
+        )
+    progress.say(f"Drawn: {FLAGS.mistakes}.")
+
+
+def table(verdicts, names):
+    rows = [("class", "examples", "top-1", "top-5", "most often taken for")]
+    for label, own, taken_for in evaluation.per_class(verdicts):
+        shares = f"{own.accuracy:.1%}", f"{own.top5_accuracy:.1%}"
+        rows.append(
+            (
+                names[label],
+                str(own.examples),
+                *shares,
+                "" if taken_for is None else names[taken_for],
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{name:{widths[0]}}  {n:>{widths[1]}}  {top1:>{widths[2]}}  {top5:>{widths[3]}}  {other}".rstrip()
+        for name, n, top1, top5, other in rows
+    )
+
+
+def main(argv):
+    try:
+        if argv[1:]:
+            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
+        final = run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError) as mistake:
+        sentence = str(mistake).replace("on_bad='skip'", "--skip_bad")
+        progress.say(f"evaluate.py: {sentence}")
+        sys.exit(2)
+    print(json.dumps(final))
+
+
+def parse(argv):
+    logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
+    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
+    try:
+        return FLAGS(argv)
+    except flags.Error as mistake:
+        progress.say(f"evaluate.py: {mistake}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

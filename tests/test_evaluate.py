@@ -1,0 +1,378 @@
+"""The evaluation recipe as its user runs it: one command, its JSON, its tables, its sentences."""
+
+import json
+import pathlib
+import re
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet import applications, evaluation, labels
+from keras_resnet.data import images, views
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import child
+from telling import network, smooth
+
+pytest.importorskip("tensorflow")
+RECIPE = child.RECIPE.with_name("evaluate.py")
+CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox")
+PICTURES = 5  # of each class
+KEYS = ["examples", "top1_correct", "top5_correct", "top1", "top5", "loss"]
+
+
+def start(folder, script, *arguments):
+    """A script that has ended, in a process of its own: code, out, err."""
+    argv, sys.argv = sys.argv, [str(script), *arguments]  # a child begins with its parent's
+    try:
+        running = child.Child(folder, runpy.run_path, str(script), run_name="__main__")
+    finally:
+        sys.argv = argv
+    return running.wait()
+
+
+def evaluate(folder, *flags):
+    return start(folder, RECIPE, *flags)
+
+
+def result(folder, *flags):
+    ended = evaluate(folder, *flags)
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with pictures by class in data/val, of several sizes, and two networks."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    for i, name in enumerate(CLASSES):
+        (folder / "data/val" / name).mkdir(parents=True)
+        for k in range(PICTURES):
+            picture = smooth(10 * i + k, 50 + 10 * (k % 3), 44 + 3 * i)
+            picture.save(folder / f"data/val/{name}/{k}.jpg")
+    for seed in (0, 1):
+        network(len(CLASSES), seed).save(folder / f"{seed}.keras")
+    network(len(CLASSES), 0).save_weights(folder / "0.weights.h5")
+    return folder
+
+
+def pictures(place):
+    """(decoded pictures, labels) of data/val, in order."""
+    paths = sorted((place / "data/val").glob("*/*.jpg"))
+    return [images.decode(path.read_bytes()) for path in paths], np.repeat(range(6), PICTURES)
+
+
+def expected(shares, targets):
+    """The JSON's numbers from probabilities [N,K], one picture at a time."""
+    top1 = top5 = loss = 0
+    for row, target in zip(shares, targets, strict=True):
+        best = np.argsort(-row, kind="stable")
+        top1 += int(best[0] == target)
+        top5 += int(target in best[:5])
+        loss -= np.log(row[target])
+    n = len(shares)
+    return dict(zip(KEYS, (n, top1, top5, top1 / n, top5 / n, loss / n), strict=True))
+
+
+def assert_is(found, wanted):
+    assert list(found) == KEYS
+    np.testing.assert_allclose(list(found.values()), list(wanted.values()), rtol=1e-4)
+
+
+def logits(seed, size):
+    return evaluation.logits(network(len(CLASSES), seed), (size, size))
+
+
+# --- whole runs
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    ended = evaluate(
+        place, f"--weights={place}/0.keras", f"--data={place}/data", "--resize=36", "--batch_size=7",
+        "--per_class", f"--confusion={place}/confusion.png", f"--mistakes={place}/mistakes.png",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    return ended
+
+
+@pytest.fixture(scope="module")
+def shares(place):
+    """Probabilities of the one-crop evaluation, from the network as it was saved."""
+    decoded, _ = pictures(place)
+    crops = np.stack([views.center(32, 36)(picture) for picture in decoded])
+    return np.float64(network(len(CLASSES), 0).predict_on_batch(crops))
+
+
+def test_last_line_counts_each_picture_once(place, run, shares):
+    _, targets = pictures(place)
+    assert_is(json.loads(run.out.splitlines()[-1]), expected(shares, targets))
+    assert "resnet20; 30 pictures in 6 classes, the centre of 32 in 36." in run.err
+
+
+def test_table_has_the_classes_worst_first(place, run, shares):
+    _, targets = pictures(place)
+    header, *rows = [re.split(r"\s{2,}", line) for line in run.out.splitlines()[:7]]
+    assert header == ["class", "examples", "top-1", "top-5", "most often taken for"]
+    assert sorted(row[0] for row in rows) == list(CLASSES)
+    guesses = shares.argmax(1)
+    right = []
+    for name, n, top1, _, *taken_for in rows:
+        own = guesses[targets == CLASSES.index(name)]
+        assert (n, top1) == ("5", f"{np.mean(own == CLASSES.index(name)):.1%}")
+        right.append(np.mean(own == CLASSES.index(name)))
+        wrong = own[own != CLASSES.index(name)]
+        assert taken_for == ([CLASSES[np.bincount(wrong).argmax()]] if len(wrong) else [])
+    assert right == sorted(right)
+
+
+def test_mistakes_are_listed_from_the_worst_on(place, run, shares):
+    _, targets = pictures(place)
+    losses = -np.log(shares[range(30), targets])
+    wrong = np.flatnonzero(shares.argmax(1) != targets)
+    worst = wrong[np.argsort(-losses[wrong], kind="stable")]
+    lines = run.out.splitlines()[7:-1]
+    assert len(lines) == len(wrong)
+    for i, line in zip(worst, lines, strict=True):
+        name, guess = CLASSES[targets[i]], shares[i].argmax()
+        assert line.startswith(f"val/{name}/{i % PICTURES}.jpg: {CLASSES[guess]} ")
+        assert f", is {name} " in line
+
+
+def test_pictures_are_drawn(place, run):
+    for name in ("confusion.png", "mistakes.png"):
+        with Image.open(place / name) as picture:
+            assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 30
+
+
+def test_ten_crops_of_weights_alone(place):
+    decoded, targets = pictures(place)
+    crops = np.stack([views.ten(32, 36)(picture) for picture in decoded])
+    shares = np.exp(evaluation.score([logits(0, 32)], crops))
+    found = result(
+        place, f"--weights={place}/0.weights.h5", "--model=ResNet20", f"--data={place}/data",
+        "--crops=10", "--resize=36", "--batch_size=8",
+    )  # fmt: skip
+    assert_is(found, expected(shares, targets))
+
+
+@pytest.mark.slow
+def test_ensemble_at_several_scales(place):
+    """As a plain loop, a picture at a time; the recipe takes those of one size together."""
+    decoded, targets = pictures(place)
+    nets = [logits(seed, None) for seed in (0, 1)]
+    shares = [
+        np.exp(evaluation.score_scales(nets, picture[None], [32, 44])[0]) for picture in decoded
+    ]
+    found = result(
+        place, f"--weights={place}/0.keras,{place}/1.keras", f"--data={place}/data",
+        "--scales=32,44", "--batch_size=3", f"--mistakes={place}/scales.png",
+    )  # fmt: skip
+    assert_is(found, expected(shares, targets))
+    assert (place / "scales.png").exists()
+
+
+@pytest.mark.slow
+def test_other_size_than_trained_for(place):
+    decoded, targets = pictures(place)
+    crops = np.stack([views.center(24, 24)(picture) for picture in decoded])
+    found = result(place, f"--weights={place}/0.keras", f"--data={place}/data", "--size=24")
+    assert_is(found, expected(np.exp(evaluation.score([logits(0, 24)], crops)), targets))
+
+
+@pytest.mark.slow
+def test_decoded_pictures(tmp_path):
+    """The digits: an array, one channel."""
+    from keras_resnet.data import sources
+
+    model = applications.get("ResNet20")(classes=10, input_shape=(8, 8, 1))
+    model.save(tmp_path / "digits.keras")
+    found = result(tmp_path, f"--weights={tmp_path}/digits.keras", "--data=digits", "--split=test")
+    test = sources.load("digits").test
+    assert_is(found, expected(np.float64(model.predict(test.pictures, verbose=0)), test.labels))
+
+
+# --- labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["index", "order"])
+def test_labels_map_folders_to_indices(place, run, shares, tmp_path, form):
+    """Shuffled, two folders with one index; an index of no folder."""
+    _, targets = pictures(place)
+    if form == "index":
+        indices = [4, 0, 2, 2, 5, 1]
+        lines = [f"{name}\t{i}\tsome words" for name, i in zip(CLASSES, indices, strict=True)]
+    else:
+        indices = [5, 3, 1, 0, 2, 4]
+        lines = [CLASSES[indices.index(i)] + " and words" for i in range(6)]
+    (tmp_path / "labels.txt").write_text("\n".join(lines) + "\n\n")
+    found = result(
+        tmp_path, f"--weights={place}/0.keras", f"--data={place}/data", "--resize=36",
+        f"--labels={tmp_path}/labels.txt",
+    )  # fmt: skip
+    assert_is(found, expected(shares, np.array(indices)[targets]))
+
+
+@pytest.fixture(scope="module")
+def wnids(tmp_path_factory):
+    """Three ImageNet classes, and networks of 1000 and 1001 outputs."""
+    folder = tmp_path_factory.mktemp("wnids")
+    names = [*labels.imagenet_classes()]
+    indices = (7, 500, 999)
+    for i in indices:
+        (folder / "data/val" / names[i]).mkdir(parents=True)
+        for k in range(4):
+            smooth(i + k, 32, 32).save(folder / "data/val" / names[i] / f"{k}.png")
+    for classes in (1000, 1001):
+        network(classes, 0).save(folder / f"{classes}.keras")
+    return folder, np.repeat(indices, 4)
+
+
+def saved(classes, folder):
+    paths = sorted((folder / "data/val").glob("*/*.png"))
+    decoded = np.stack([images.decode(path.read_bytes()) for path in paths])
+    return np.float64(network(classes, 0).predict_on_batch(decoded))
+
+
+@pytest.mark.slow
+def test_wnids_have_their_index(wnids):
+    folder, targets = wnids
+    found = result(folder, f"--weights={folder}/1000.keras", f"--data={folder}/data")
+    assert_is(found, expected(saved(1000, folder), targets))
+
+
+@pytest.mark.slow
+def test_background_is_asked_for(wnids):
+    folder, targets = wnids
+    arguments = (f"--weights={folder}/1001.keras", f"--data={folder}/data")
+    refused = evaluate(folder, *arguments)
+    assert refused.code == 2
+    assert "1001 outputs, the first probably 'background'" in refused.err
+    shares = saved(1001, folder)
+    found = result(folder, *arguments, "--background_first")
+    assert_is(found, expected(shares, targets + 1))
+    found = result(folder, *arguments, "--nobackground_first")
+    assert_is(found, expected(shares, targets))
+    refused = evaluate(folder, f"--weights={folder}/1000.keras", arguments[1], "--background_first")
+    assert refused.code == 2
+    assert "here are 1000 outputs, and ImageNet counts 1000 classes" in refused.err
+
+
+# --- bad files
+
+
+@pytest.fixture
+def damaged(place, tmp_path):
+    """The data with a text named .jpg, a cut picture and an empty one, in the middle of all."""
+    for path in (place / "data/val").glob("*/*.jpg"):
+        copy = tmp_path / "data/val" / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (tmp_path / "data/val/ant/00.jpg").write_text("no picture")
+    (tmp_path / "data/val/cat/0.jpg").write_bytes(b"")
+    whole = (tmp_path / "data/val/dog/0.jpg").read_bytes()
+    (tmp_path / "data/val/dog/00.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "data/val/dog/notes.txt").write_text("mine")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_bad_files_are_an_error_until_skipped(place, damaged, shares):
+    _, targets = pictures(place)
+    arguments = (f"--weights={place}/0.keras", f"--data={damaged}/data", "--resize=36")
+    refused = evaluate(damaged, *arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert "val/dog/notes.txt: not a picture by its name" in refused.err
+    (damaged / "data/val/dog/notes.txt").unlink()
+    refused = evaluate(damaged, *arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert "val/ant/00.jpg: not a picture" in refused.err
+    assert "--skip_bad" in refused.err
+    ended = evaluate(damaged, *arguments, "--skip_bad", "--batch_size=4")
+    assert ended.code == 0, ended.err
+    there = np.delete(np.arange(30), 2 * PICTURES)
+    assert_is(json.loads(ended.out), expected(shares[there], targets[there]))
+    assert "3 files that are no pictures left out" in ended.err
+
+
+# --- mistakes
+
+
+MISTAKES = [
+    (["--scales=32", "--crops=10"], "--crops contradicts --scales"),
+    (["--scales=32", "--size=32"], "--size contradicts --scales"),
+    (["--scales=32", "--resize=32"], "--resize contradicts --scales"),
+    (["--scales=32,0"], "--scales takes pixels with commas; got 32,0"),
+    (["--size=40", "--resize=36"], "--size=40 does not fit"),
+    (["--crops=5"], "flag --crops=5"),
+    (["--batch_size=0"], "flag --batch_size=0"),
+    (["--weights="], "--weights is missing"),
+    (["--weights=nowhere.keras"], "'nowhere.keras'"),
+    (["--weights={place}/0.weights.h5"], "--model is missing"),
+    (["--weights={place}/0.weights.h5", "--model=ResNet32"], "does not fit resnet32"),
+    (["--weights={place}/0.weights.h5", "--model=ResNet21"], "Unknown model 'ResNet21'"),
+    (["--model=ResNet32"], "--model=ResNet32 contradicts"),
+    (["--data="], "--data is missing"),
+    (["--data=./nowhere"], "./nowhere"),
+    (["--split=train"], "has no train split"),
+    (["--data=digits"], "The network tells 6 classes apart, digits has 10"),
+    (["--labels={place}/0.keras"], "cannot be read as text"),
+    (["--labels={place}/empty.txt"], "empty.txt is empty"),
+    (["--labels={place}/some.txt"], "lists no class 'cat', nor 3 more"),
+    (["--labels={place}/twice.txt"], "lists 'ant' twice"),
+    (["--labels={place}/from1.txt"], "indices up to 6 (they may begin at 1"),
+    (["--background_first"], "--background_first is for networks of 1001 outputs"),
+    (["--confusion={place}/picture.jpg"], "--confusion takes the name of a .png file"),
+    (["--mistakes={place}/no/folder.png"], "its folder is not there"),
+    (["--weights={place}/0.keras,{place}/5.keras"], "5.keras has 5 classes"),
+    (["ResNet20"], "cannot read ResNet20"),
+]
+MANY = """
+import contextlib, importlib.util, io, json, sys
+spec = importlib.util.spec_from_file_location("evaluate", sys.argv[1])
+recipe = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(recipe)
+ended = []
+for arguments in json.loads(sys.argv[2]):
+    recipe.FLAGS.unparse_flags()
+    for name in recipe.FLAGS:
+        recipe.FLAGS[name].unparse()
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            recipe.main(recipe.parse(["evaluate.py", *arguments]))
+        except SystemExit as ending:
+            code = ending.code
+    ended.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(ended))
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(place):
+    """What each of `MISTAKES` ends in, all in one process: (code, out, err)."""
+    (place / "empty.txt").write_text("\n")
+    (place / "some.txt").write_text("ant\nbee\n")
+    (place / "twice.txt").write_text("\n".join([*CLASSES, "ant"]))
+    (place / "from1.txt").write_text("".join(f"{name} {i + 1}\n" for i, name in enumerate(CLASSES)))
+    network(5).save(place / "5.keras")
+    (place / "many.py").write_text(MANY)
+    right = [f"--weights={place}/0.keras", f"--data={place}/data"]
+    calls = [right + [each.format(place=place) for each in given] for given, _ in MISTAKES]
+    ended = start(place, place / "many.py", str(RECIPE), json.dumps(calls))
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda i: " ".join(MISTAKES[i][0]))
+def test_mistakes_end_in_one_sentence(refused, number):
+    code, out, err = refused[number]
+    assert (code, out) == (2, "")
+    *before, last = err.splitlines()
+    assert last.startswith("evaluate.py: ")
+    assert MISTAKES[number][1] in last
+    assert all(line.startswith("Reading") for line in before)
