@@ -352,10 +352,18 @@ def _refusal(encoded, box):
 
 def _resize(picture, size, antialias):
     """uint8 [h,w,3] -> uint8 [size,size,3], bilinear."""
-    if antialias:
-        resized = tf.image.resize(picture, [size, size], antialias=True)
-    else:
-        resized = tf.raw_ops.ResizeBilinear(
+
+    def plain():
+        return tf.raw_ops.ResizeBilinear(
             images=picture[None], size=[size, size], half_pixel_centers=True
         )[0]
+
+    def averaging():
+        return tf.image.resize(picture, [size, size], antialias=True)
+
+    if antialias:  # enlarging, both are the same, and the first costs a third
+        shrinking = tf.reduce_any(tf.shape(picture)[:2] > size)
+        resized = tf.cond(shrinking, averaging, plain)
+    else:
+        resized = plain()
     return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), [size, size, 3])
