@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 # One independent stream for each purpose.
-_PERMUTATION, _CROPS, _HOLDOUT, _UNIFORMS, _PICTURE, _RUNS, _WITHIN = range(7)
-_WINDOW = 16  # runs among which pictures are shuffled
+_PERMUTATION, _CROPS, _HOLDOUT, WINDOW, _PICTURE, _RUNS, _WITHIN = range(7)
+_TOGETHER = 16  # runs among which pictures are shuffled
 COLOUR, MIX, BETA = range(10, 13)
 
 
@@ -49,7 +49,7 @@ def order(seed: int, epoch: int, n: int, runs: np.ndarray | None = None) -> np.n
     starts, lengths = starts[visited], lengths[visited]
     before = np.cumsum(lengths) - lengths
     examples = np.repeat(starts - before, lengths) + np.arange(n)
-    window = np.repeat(np.arange(len(starts)) // _WINDOW, lengths)
+    window = np.repeat(np.arange(len(starts)) // _TOGETHER, lengths)
     return examples[np.lexsort((_bits(n, _WITHIN, seed, epoch), window))]
 
 
@@ -59,12 +59,6 @@ def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.nd
     places = np.array([[2 * pad + 1], [2 * pad + 1], [2]], np.uint64)
     dy, dx, flip = (bits % places).astype(np.int32)
     return dy, dx, flip
-
-
-def uniforms(seed: int, step: int, batch: int, count: int) -> np.ndarray:
-    """One step's numbers, `count` for each picture: float64 [B,count], uniform on [0,1)."""
-    bits = _bits(batch * count, _UNIFORMS, seed, step).reshape(batch, count)
-    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 def generator(seed: int, step: int, position: int) -> np.random.Generator:

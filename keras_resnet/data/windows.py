@@ -1,7 +1,7 @@
 """Which window of a picture is trained on: its place in the source pixels, before any is decoded.
 
 A window is drawn by NumPy for a whole batch at once, from numbers uniform on [0,1) that the caller
-makes (`draws.uniforms`), so it is a function of them alone. Only the window is then decoded and
+makes (`draws.uniform`), so it is a function of them alone. Only the window is then decoded and
 resized to the size that the network takes; `stream` does that.
 """
 

@@ -112,13 +112,13 @@ def test_an_order_keeps_near_and_is_a_permutation():
 
 
 def test_uniforms_are_uniform_and_generators_their_own():
-    drawn = np.concatenate([draws.uniforms(3, step, 100, 4) for step in range(250)])
+    drawn = np.concatenate([draws.uniform(draws.WINDOW, 3, step, (100, 4)) for step in range(250)])
     assert drawn.dtype == np.float64 and 0 <= drawn.min() < 1e-4 and 1 - 1e-4 < drawn.max() < 1
     for column in drawn.T:  # Kolmogorov-Smirnov, p = 0.001
         gap = np.abs(np.sort(column) - (np.arange(25_000) + 0.5) / 25_000).max()
         assert gap < 1.95 / np.sqrt(25_000)
     assert np.abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.03
-    np.testing.assert_array_equal(draws.uniforms(3, 7, 100, 4), drawn[700:800])
+    np.testing.assert_array_equal(draws.uniform(draws.WINDOW, 3, 7, (100, 4)), drawn[700:800])
     keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert len({draws.generator(*key).integers(2**62) for key in keys}) == 4
     assert draws.generator(1, 2, 3).random() == draws.generator(1, 2, 3).random()

@@ -13,7 +13,9 @@ SHAPES = [(375, 500), (500, 375), (56, 75), (1, 1), (20, 20000), (20000, 20), (2
 
 
 def uniforms(window, count):
-    return np.concatenate([draws.uniforms(7, step, 100, window.numbers) for step in range(count)])
+    return np.concatenate(
+        [draws.uniform(draws.WINDOW, 7, step, (100, window.numbers)) for step in range(count)]
+    )
 
 
 def inside(boxes, height, width):
