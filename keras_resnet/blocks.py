@@ -124,6 +124,7 @@ def _post_activation(x, name, *, convs, shortcut, tail, layers):
             y = layers.act(y, name=f"{name}_{i}_relu")
     y = tail(y, layers=layers, name=name)
     if beside is not None:
+        y = layers.drop_branch(y, name=f"{name}_drop")
         y = keras.layers.Add(name=f"{name}_add")([beside, y])
     return layers.act(y, name=f"{name}_out")
 
@@ -139,7 +140,10 @@ def _pre_activation(x, name, *, convs, shortcut, tail, layers):
         if not last:
             y = _norm_act(y, layers=layers, name=f"{name}_{i}")
     y = tail(y, layers=layers, name=name)
-    return y if beside is None else keras.layers.Add(name=f"{name}_out")([beside, y])
+    if beside is None:
+        return y
+    y = layers.drop_branch(y, name=f"{name}_drop")
+    return keras.layers.Add(name=f"{name}_out")([beside, y])
 
 
 def _as_is(x, *, layers, name):

@@ -86,6 +86,8 @@ class Layers:
         zero_init_residual: start every branch at zero: last gamma (V1) or last kernel (V2). Goyal 2017, 5.1.
         causal: rank 1 alone; output t sees inputs up to t, in front and in every convolution and pool.
         synchronized: batch statistics over all replicas (TensorFlow strategies).
+        stochastic_depth: chance, in [0, 1), that a picture skips the last block's branch while training;
+            it falls in a line to the first block's share (Huang 2016, 3).
     """
 
     activation: str | Callable = "relu"
@@ -95,6 +97,7 @@ class Layers:
     zero_init_residual: bool = False
     causal: bool = False
     synchronized: bool = False
+    stochastic_depth: float = 0.0
 
     def conv(self, x, filters, kernel=3, strides=1, groups=1, *, name, zero=False):
         """Convolution without bias, padded by kernel//2 on both sides (causal: kernel-1 in front).
@@ -131,6 +134,13 @@ class Layers:
 
     def act(self, x, *, name):
         return keras.layers.Activation(self.activation, name=name)(x)
+
+    def drop_branch(self, x, *, name):
+        """Zeroes a picture's whole branch by chance while training, and scales up those that stay."""
+        if not self.stochastic_depth:
+            return x
+        noise_shape = (None,) + (1,) * (_rank(x) + 1)
+        return keras.layers.Dropout(self.stochastic_depth, noise_shape, name=name)(x)
 
     def max_pool(self, x, size, strides, *, name):
         """Max-pool padded by size//2 with -inf: 0 would win over negative values where no ReLU precedes."""

@@ -1,6 +1,7 @@
 """Stems, heads, `resnet()` and the table of named networks: pure structure, which knows no weights."""
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import sys
@@ -131,21 +132,30 @@ def resnet(
         raise ValueError(
             f"causal padding is for sequences [B,T,C]; got a tensor of shape {front.shape}."
         )
+    if loop and layers.stochastic_depth:
+        raise ValueError(
+            "A network whose blocks run in a loop has one form for all of them, and stochastic depth "
+            "another chance for each: build it with loop=False."
+        )
+    spelling = {"order": order, "shortcut": shortcut, "tail": tail}
+    number, total = 0, sum(depths)
     x = stem(front, order=order, layers=layers)
     for stage, (depth, width, stride) in enumerate(
         zip(depths, widths, strides, strict=True), start=2
     ):
-        spelling = {"order": order, "shortcut": shortcut, "tail": tail, "layers": layers}
-        x = block(width, stride, **spelling)(x, f"conv{stage}_block1")
-        if loop and depth > 1:
-            front_of = keras.Input(x.shape[1:])
-            form = keras.Model(
-                front_of, block(width, 1, **spelling)(front_of, f"conv{stage}_block")
+        for i in range(1, depth + 1):
+            if loop and i == 2:
+                front_of = keras.Input(x.shape[1:])
+                form = block(width, 1, layers=layers, **spelling)(front_of, f"conv{stage}_block")
+                form = keras.Model(front_of, form)
+                x = Repeat(form, depth - 1, name=f"conv{stage}_blocks")(x)
+                break
+            number += 1
+            chance = layers.stochastic_depth * number / total
+            its = dataclasses.replace(layers, stochastic_depth=chance)
+            x = block(width, stride if i == 1 else 1, layers=its, **spelling)(
+                x, f"conv{stage}_block{i}"
             )
-            x = Repeat(form, depth - 1, name=f"conv{stage}_blocks")(x)
-            continue
-        for i in range(2, depth + 1):
-            x = block(width, 1, **spelling)(x, f"conv{stage}_block{i}")
     x = order.closing(x, layers=layers, name="post")
     x = head(x, layers=layers)
     inputs = keras.utils.get_source_inputs(front)

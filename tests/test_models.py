@@ -407,3 +407,37 @@ def test_a_flat_network_of_602_layers_builds_saves_and_loads(tmp_path):
 
 if __name__ == "__main__":
     GOLDEN.write_text(json.dumps(golden_names(), indent=1) + "\n")
+
+
+@pytest.mark.parametrize("order", [blocks.V1, blocks.V2])
+def test_stochastic_depth_drops_whole_branches_by_a_chance_that_grows_in_a_line(order):
+    def build(chance):
+        return models.resnet(
+            keras.Input((8, 8, 16)),
+            (2, 2),
+            (16, 32),
+            order=order,
+            layers=Layers(stochastic_depth=chance),
+        )
+
+    net, plain = build(0.4), build(0.0)
+    drops = [layer for layer in net.layers if isinstance(layer, keras.layers.Dropout)]
+    np.testing.assert_allclose([layer.rate for layer in drops], [0.1, 0.2, 0.3, 0.4])
+    assert not [layer for layer in plain.layers if isinstance(layer, keras.layers.Dropout)]
+    values = {weight.path: weight for weight in net.weights}  # their order is another
+    for weight in plain.weights:
+        weight.assign(values[weight.path])
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 16)).astype("float32")
+    np.testing.assert_array_equal(net.predict_on_batch(x), plain.predict_on_batch(x))
+    ones = np.ones((500, 2, 2, 3), "float32")
+    dropped = keras.ops.convert_to_numpy(drops[-1](ones, training=True)).reshape(500, -1)
+    assert set(np.unique(dropped.round(4))) == {0.0, np.float32(1 / 0.6).round(4)}
+    assert (dropped == dropped[:, :1]).all()
+    assert abs((dropped[:, 0] == 0).mean() - 0.4) < 0.1
+
+
+def test_stochastic_depth_is_refused_where_blocks_run_in_a_loop():
+    with pytest.raises(ValueError, match="loop=False"):
+        models.resnet(
+            keras.Input((8, 8, 16)), (2,), (16,), loop=True, layers=Layers(stochastic_depth=0.1)
+        )
