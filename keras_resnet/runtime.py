@@ -8,7 +8,7 @@ import platform
 
 import keras
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def prepare(*, seed: int, precision: str = "float32"):
@@ -20,7 +20,8 @@ def prepare(*, seed: int, precision: str = "float32"):
 
     Args:
         seed: 0 to 2**32 - 1.
-        precision: "float32" or "mixed_bfloat16" (variables float32, layers compute in bfloat16).
+        precision: "float32", or variables in that and layers that compute in half: "mixed_bfloat16",
+            or "mixed_float16", which needs a loss scale (`optimizers.LossScale`).
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)

@@ -32,6 +32,8 @@ from keras_resnet.schedules import Controller
 _GRACE_SECONDS = 12
 # Steps between two looks at the losses. Each look waits for the device.
 _LOOK_EVERY = 50
+# Steps between two questions to the other processes, where there are any.
+_TOGETHER_EVERY = 10
 # Steps between two looks at the training error while warming up; the shortest mean that is looked
 # at.
 _OBSERVE_EVERY = 100
@@ -66,6 +68,7 @@ def fit(
     evaluated: str = "holdout",
     mend: Callable[[int], bool] | None = None,
     chief: bool = True,
+    together: Callable[[list[bool]], list[bool]] | None = None,
     checkpoint_seconds: float = 60.0,
     on_begin: Callable[[], None] = lambda: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
@@ -93,6 +96,8 @@ def fit(
         mend: asked what to do when a batch cannot be made, with the step: True means that the
             batches of that step, asked for again, will come.
         chief: whether this process writes checkpoints, log and progress; one of many does.
+        together: where many processes train: which of some wishes any of them has. All call it at
+            the same steps, so that they save, and end, at the same step.
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
             the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
@@ -126,6 +131,7 @@ def fit(
         evaluate=evaluate,
         evaluated=evaluated,
         chief=chief,
+        together=together,
         checkpoint_seconds=checkpoint_seconds,
         on_rows=on_rows,
     )
@@ -197,6 +203,7 @@ class _Run(keras.callbacks.CallbackList):
     evaluate: Callable | None
     evaluated: str
     chief: bool
+    together: Callable | None
     checkpoint_seconds: float
     on_rows: Callable
 
@@ -209,6 +216,7 @@ class _Run(keras.callbacks.CallbackList):
         self.rate = None
         self.losses = []  # (step, rate, loss tensor) not looked at yet
         self.signum = None
+        self.ending = False  # whether all processes know of a signal to one of them
         self.waited = 0.0  # seconds for input in the running epoch
         self.seconds_before = self.saved_seconds = 0.0
         self.started = self.saved_at = time.monotonic()
@@ -363,7 +371,7 @@ class _Run(keras.callbacks.CallbackList):
         ending = within == 0 or self.step == self.steps
         if self.controller.warming and (ending or within % _OBSERVE_EVERY == 0):
             self.controller.observe(1.0 - float(logs["accuracy"]))
-        due = self.signum or time.monotonic() - self.saved_at >= self.checkpoint_seconds
+        due = self._due()
         if due or ending or len(self.losses) >= _LOOK_EVERY:
             self._look_for_nan()
         if self.chief and self.progress.due():
@@ -405,42 +413,49 @@ class _Run(keras.callbacks.CallbackList):
             f"{what} at step {step}, at rate {rate:g}: lower the rate. The last checkpoint {kept}."
         )
 
+    def _due(self):
+        """Whether a checkpoint is: by the time, or because the run is to end."""
+        late = time.monotonic() - self.saved_at >= self.checkpoint_seconds
+        if not self.together:
+            self.ending = bool(self.signum)
+        elif self.step % _TOGETHER_EVERY == 0 or not self.checkpoint_seconds:
+            self.ending, late = self.together([bool(self.signum), late])
+        else:
+            return False
+        return self.ending or late
+
     def _waiting(self):
         """Share of the epoch's time so far that went by in waiting for input."""
         return self.waited / max(time.monotonic() - self.epoch_began[1], 1e-9)
 
     def _save(self):
         self._look_for_nan()
-        if not self.chief:
-            self.saved_step, self.saved_at = self.step, time.monotonic()
-            return
         self._sync()
         arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
         seconds = self.seconds()
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise Diverged(self._diverged("A weight is not finite", self.step, self.rate))
         seconds = self.seconds()
-        checkpoints.save(
-            self.workdir,
-            self.step,
-            arrays,
-            {
-                "fingerprint": self.fingerprint,
-                "controller": self.controller.state(),
-                "seconds": seconds,
-            },
-        )
+        metadata = {
+            "fingerprint": self.fingerprint,
+            "controller": self.controller.state(),
+            "seconds": seconds,
+        }
+        if self.chief:  # the others read their variables too, which may need all processes
+            checkpoints.save(self.workdir, self.step, arrays, metadata)
         self.saved_step, self.saved_seconds, self.saved_at = self.step, seconds, time.monotonic()
 
     def _stop_if_asked(self):
-        if self.signum:
+        if not self.together:
+            self.ending = bool(self.signum)
+        if self.ending:
             if self.saved_step != self.step:
                 self._save()
-            name = signal.Signals(self.signum).name
+            number = self.signum or signal.SIGTERM  # another process has got it
             raise Interrupted(
-                f"Ended by {name} at step {self.step} of {self.steps}, which is saved: "
-                "the same command goes on from there.",
-                128 + self.signum,
+                f"Ended by {signal.Signals(number).name} at step {self.step} of {self.steps}, which "
+                "is saved: the same command goes on from there.",
+                128 + number,
             )
 
     def _log_epoch(self):

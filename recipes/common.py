@@ -22,13 +22,13 @@ with keras_resnet.quiet.start():
     import keras
 from absl import app, flags, logging
 
-from keras_resnet import files, logs, plots, progress, runtime, training
+from keras_resnet import files, logs, plots, progress, runtime, strategies, training
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
 
 
-def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PRECISIONS):
+def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PRECISIONS[:2]):
     """Defines the flags of a training run, with these defaults."""
     flags.DEFINE_string(
         "workdir",
@@ -111,7 +111,8 @@ def shown_as_it_runs(workdir):
 def start(run, required):
     """Parses the flags, runs ``run() -> dict`` and prints what it gives as the last line, in JSON.
 
-    Exits with 0; with 2 and one sentence on a user's mistake; with 128 + its number on a signal.
+    Exits with 0; with 2 and one sentence on a user's mistake; with 128 + its number on a signal;
+    with 3 where another worker was lost.
 
     Args:
         run: the recipe.
@@ -145,6 +146,11 @@ def start(run, required):
             sys.exit(130)
         except (ValueError, OSError, training.Diverged) as mistake:
             mistaken(mistake)
+        except Exception as error:
+            if not (lost := strategies.lost_worker(error)):
+                raise
+            progress.say(f"{recipe}: {lost}")
+            os._exit(3)  # TensorFlow would wait for the lost worker to say goodbye
         if final is not None:  # one worker of many speaks
             print(json.dumps(final))
 

@@ -56,10 +56,10 @@ def recipe(folder, *flags):
     return Child(folder, run_recipe, *flags)
 
 
-def run_recipe(*flags):
-    sys.argv = [str(RECIPE), *flags]
-    sys.path.insert(0, str(RECIPE.parent))
-    runpy.run_path(str(RECIPE), run_name="__main__")
+def run_recipe(*flags, recipe=RECIPE):
+    sys.argv = [str(recipe), *flags]
+    sys.path.insert(0, str(recipe.parent))
+    runpy.run_path(str(recipe), run_name="__main__")
 
 
 def newest_step(workdir):

@@ -16,18 +16,25 @@ import importlib
 
 _MODULES = (
     "augment",
+    "batch_augment",
+    "batches",
     "draws",
     "images",
     "pipeline",
+    "randaugment",
     "resident",
     "sources",
     "splits",
     "stream",
+    "views",
     "windows",
 )
 _HOMES = {
+    "Colour": "batch_augment",
     "CropFlip": "augment",
     "Encoded": "splits",
+    "Mix": "batch_augment",
+    "RandAugment": "randaugment",
     "RandomResizedCrop": "windows",
     "ScaleCrop": "windows",
     "Source": "splits",

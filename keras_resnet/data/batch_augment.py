@@ -144,7 +144,7 @@ def mix(pictures, blend, box):
     """
     x = ops.cast(pictures, "float32")
     _, height, width, _ = x.shape
-    partner = neighbours(x)
+    partner = _neighbours(x)
     blend = blend[:, None, None, None]
     y = ops.arange(height, dtype="float32")[None, :, None, None]
     x_ = ops.arange(width, dtype="float32")[None, None, :, None]
@@ -154,27 +154,10 @@ def mix(pictures, blend, box):
     return own * x + (1 - own) * partner
 
 
-def neighbours(x):
+def _neighbours(x):
     """[B,...] -> the same with 0 and 1, 2 and 3, ... exchanged; B even."""
     rest = tuple(x.shape[1:])
     return ops.reshape(ops.flip(ops.reshape(x, (-1, 2, *rest)), axis=1), (-1, *rest))
-
-
-def targets(labels, classes, own=None, *, smoothing=0.0, threshold=None):
-    """int [B] -> float32 [B,classes]: smoothed, then mixed with the neighbours'.
-
-    Args:
-        labels: integers in 0..classes-1.
-        classes: how many.
-        own: float32 [B], the share of the own label (`Mix.draw`), or None.
-        smoothing: in [0, 1): taken from the label and spread over all classes (Szegedy 2016).
-        threshold: None, or: targets above it become 1, the others 0 (Wightman 2021, for the binary
-            cross-entropy).
-    """
-    dense = ops.one_hot(labels, classes, dtype="float32") * (1 - smoothing) + smoothing / classes
-    if own is not None:
-        dense = own[:, None] * dense + (1 - own[:, None]) * neighbours(dense)
-    return dense if threshold is None else ops.cast(dense > threshold, "float32")
 
 
 class _Augmentation(keras.layers.Layer):
@@ -193,17 +176,20 @@ class _Augmentation(keras.layers.Layer):
         return keras.KerasTensor(inputs["pictures"].shape, "float32")
 
 
-def trained_with(net: keras.Model, shape, *, colour: bool, mixed: bool) -> keras.Model:
+def trained_with(
+    net: keras.Model, shape, *, colour: bool, mixed: bool, kind: type[keras.Model] = keras.Model
+) -> keras.Model:
     """`net` with the batch's augmentation in front of it, sharing its weights.
 
     Args:
         net: pictures [B,H,W,3] in 0..255 -> logits.
         shape: (H, W, 3).
         colour, mixed: whether `Colour` and `Mix` are drawn.
+        kind: the class of what is returned.
 
     Returns:
         A functional model of a dict: "pictures" uint8 [B,H,W,3], and the draws by their names (all
-        but "own", which is the targets').
+        but "own", which is the targets': `batches.augmented` makes the dict).
     """
     forms = {"pictures": tuple(shape)}
     if colour:
@@ -214,4 +200,4 @@ def trained_with(net: keras.Model, shape, *, colour: bool, mixed: bool) -> keras
         name: keras.Input(form, dtype="uint8" if name == "pictures" else "float32", name=name)
         for name, form in forms.items()
     }
-    return keras.Model(inputs, net(_Augmentation()(inputs)), name=f"{net.name}_in_training")
+    return kind(inputs, net(_Augmentation()(inputs)), name=f"{net.name}_in_training")

@@ -108,19 +108,6 @@ def test_normal_has_its_moments_and_no_infinity():
     assert np.isfinite(draws.normal(np.array([0.0, 1 - 2**-53]), np.array([0.5, 0.0]))).all()
 
 
-def test_targets_by_hand():
-    labels = np.array([2, 0])
-    np.testing.assert_allclose(
-        numpy(batch_augment.targets(labels, 4, smoothing=0.1)),
-        [[0.025, 0.025, 0.925, 0.025], [0.925, 0.025, 0.025, 0.025]],
-    )
-    own = np.float32([0.7, 0.7])
-    mixed = numpy(batch_augment.targets(labels, 4, own))
-    np.testing.assert_allclose(mixed, [[0.3, 0, 0.7, 0], [0.7, 0, 0.3, 0]], rtol=1e-6)
-    above = numpy(batch_augment.targets(labels, 4, own, threshold=0.2))
-    np.testing.assert_array_equal(above, [[1, 0, 1, 0], [1, 0, 1, 0]])
-
-
 def test_trained_with_shares_the_weights_and_runs_the_same_functions(pictures):
     inputs = keras.Input((HEIGHT, WIDTH, 3))
     net = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)), name="net")

@@ -1,0 +1,471 @@
+"""ImageNet, section 3.4 of the paper and what came after; any other set of pictures by class too.
+
+    python recipes/imagenet.py --data=imagenet2012 --workdir=runs/r50
+    python recipes/imagenet.py --data=/data/imagenet --flagfile=recipes/flagfiles/goyal_90.flags
+    --strategy=mirrored --precision=mixed_bfloat16 --workdir=runs/goyal
+
+The flags' defaults are the paper's (flagfiles/paper_2015.flags says them once more): SGD with
+momentum 0.9, batch 256, rate 0.1 divided by 10 when the validation error stops falling, 60e4 steps,
+weight decay 1e-4 (coupled, kernels alone), shorter side from 256 to 480, a random 224 window of it
+or its mirror, AlexNet's colour noise.
+
+Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
+for bit. Each epoch ends with an evaluation of the validation split (centre crop); where there is
+none, of the training pictures, which is said.
+
+The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
+curves.png, left_out.txt (files that are no pictures), checkpoint-*.npz, model.keras (raw pictures
+in, probabilities out) and final.json: evaluated_on, examples, top1_correct, top5_correct, top1,
+top5 (shares, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, seconds (training).
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+
+import common  # first: see there
+import keras
+import numpy as np
+from absl import flags
+
+from keras_resnet import (
+    applications,
+    evaluation,
+    files,
+    logs,
+    optimizers,
+    plots,
+    progress,
+    runtime,
+    schedules,
+    strategies,
+    training,
+)
+from keras_resnet.data import batch_augment, draws, randaugment, sources, splits, views, windows
+from keras_resnet.layers import Layers
+
+FLAGS = flags.FLAGS
+common.define_run(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
+flags.DEFINE_string(
+    "data",
+    None,
+    "A TFDS name as imagenet2012; a folder or zip of train/<wnid>/*.JPEG; a folder of TFRecord "
+    "shards; fake (speed alone, no disk).",
+)
+# --- devices
+flags.DEFINE_enum(
+    "strategy", "auto", strategies.KINDS, "Which devices train; auto: those there are."
+)
+flags.DEFINE_string("tpu", "local", "TPU's name; local: of this machine.")
+flags.DEFINE_string("zone", None, "The TPU's zone.")
+flags.DEFINE_string("project", None, "The TPU's project.")
+flags.DEFINE_bool("synchronized_bn", False, "Batch statistics over all devices, not each its own.")
+# --- pictures
+flags.DEFINE_integer("size", 224, "Pixels, the training windows' side.", lower_bound=32)
+flags.DEFINE_enum(
+    "window",
+    "scale",
+    ["scale", "area"],
+    "scale: shorter side from --low to --high, then a window (paper, 3.4); area: a window of "
+    "--area of the picture, of random shape (Szegedy 2015).",
+)
+flags.DEFINE_integer("low", 256, "scale: lowest shorter side, pixels.", lower_bound=1)
+flags.DEFINE_integer("high", 480, "scale: highest shorter side, pixels.", lower_bound=1)
+flags.DEFINE_float("area", 0.08, "area: smallest share of the picture.", 0.0, 1.0)
+flags.DEFINE_bool("antialias", False, "Average over all source pixels where a window shrinks.")
+flags.DEFINE_float(
+    "pca", 0.1, "Standard deviation of the colour noise (Krizhevsky 2012, 4.1).", 0.0
+)
+flags.DEFINE_float("jitter", 0.0, "Brightness, contrast, saturation by up to this share.", 0.0, 1.0)
+flags.DEFINE_float("randaugment", 0.0, "Magnitude, 0 to 10; 0: none (Cubuk 2020).", 0.0, 10.0)
+flags.DEFINE_float("mixup", 0.0, "Beta's parameter; 0: none (Zhang 2018).", 0.0)
+flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
+flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
+flags.DEFINE_integer("eval_resize", 256, "Pixels, the shorter side that it is cut from.", 32)
+flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
+# --- loss
+flags.DEFINE_enum(
+    "loss",
+    "softmax",
+    ["softmax", "binary"],
+    "Cross-entropy over classes, or of each (Wightman 2021).",
+)
+flags.DEFINE_float(
+    "smoothing", 0.0, "Share of a label spread over all (Szegedy 2016, 7).", 0.0, 0.99
+)
+flags.DEFINE_float("threshold", None, "binary: targets above it count as 1.", 0.0, 1.0)
+# --- updates
+flags.DEFINE_enum("optimizer", "sgd", ["sgd", "lamb"], "SGD with momentum, or LAMB (You 2019).")
+flags.DEFINE_float("momentum", 0.9, "sgd: share of the step before.", 0.0, 1.0)
+flags.DEFINE_bool("nesterov", False, "sgd: Nesterov's momentum.")
+flags.DEFINE_float("weight_decay", 1e-4, "On kernels; lamb: inside its trust ratio.", 0.0)
+flags.DEFINE_enum(
+    "decay",
+    "coupled",
+    ["coupled", "decoupled"],
+    "sgd: before momentum, as an L2 penalty (the paper), or beside it (Loshchilov 2017).",
+)
+flags.DEFINE_float("clip", 0.0, "Longest gradient of the whole batch, L2 norm; 0: any.", 0.0)
+flags.DEFINE_float("ema", 0.0, "Share kept by the weights' moving average; 0: none.", 0.0, 0.999999)
+# --- rate
+flags.DEFINE_enum(
+    "schedule", "plateau", ["constant", "steps", "cosine", "plateau"], "How the rate goes."
+)
+flags.DEFINE_float("rate", 0.1, "Highest learning rate.", 0.0)
+flags.DEFINE_list("boundaries", [], "steps: those from which the rate is a tenth.")
+flags.DEFINE_integer("patience", 5, "plateau: evaluations without a better error.", 1)
+flags.DEFINE_integer("warm_up", 0, "Updates in front, from --warm_up_rate in a line.", 0)
+flags.DEFINE_float("warm_up_rate", 0.0, "Where the warm-up begins.", 0.0)
+# --- network
+flags.DEFINE_bool("zero_init_residual", False, "Branches begin at zero (Goyal 2017, 5.1).")
+flags.DEFINE_float("stochastic_depth", 0.0, "Chance that the last branch is left out.", 0.0, 0.99)
+
+# What a checkpoint must agree on with the command that resumes from it.
+BINDING = (
+    "model", "batch_size", "precision", "seed", "synchronized_bn", "size", "window", "low", "high",
+    "area", "antialias", "pca", "jitter", "randaugment", "mixup", "cutmix", "loss", "smoothing",
+    "threshold", "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema", "schedule",
+    "rate", "boundaries", "patience", "warm_up", "warm_up_rate", "zero_init_residual", "stochastic_depth",
+)  # fmt: skip
+# flag: (the flag and the value that it belongs to).
+BELONGS = {
+    "low": ("window", "scale"),
+    "high": ("window", "scale"),
+    "area": ("window", "area"),
+    "threshold": ("loss", "binary"),
+    "momentum": ("optimizer", "sgd"),
+    "nesterov": ("optimizer", "sgd"),
+    "decay": ("optimizer", "sgd"),
+    "boundaries": ("schedule", "steps"),
+    "patience": ("schedule", "plateau"),
+    "tpu": ("strategy", "tpu"),
+    "zone": ("strategy", "tpu"),
+    "project": ("strategy", "tpu"),
+}
+INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which it is said
+FAKE_EXAMPLES = 1_281_167  # as many as ImageNet has
+
+
+def run() -> dict | None:
+    started = time.monotonic()
+    check_flags()
+    constructor = applications.get(FLAGS.model)
+    controller = rate_controller()
+    devices = strategies.devices(
+        FLAGS.strategy, tpu=FLAGS.tpu, zone=FLAGS.zone, project=FLAGS.project
+    )
+    devices.check(FLAGS.batch_size, pairs=FLAGS.mixup > 0 or FLAGS.cutmix > 0)
+    workdir = common.make_workdir()
+    runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
+
+    # --- pictures
+    left_out = {}
+    feed = Pictures(devices, left_out.setdefault)
+
+    # --- network
+    shape = (FLAGS.size, FLAGS.size, 3)
+    layers = Layers(
+        zero_init_residual=FLAGS.zero_init_residual,
+        synchronized=FLAGS.synchronized_bn and devices.strategy is not None,
+        stochastic_depth=FLAGS.stochastic_depth,
+    )
+    build = functools.partial(constructor, classes=len(feed.class_names), layers=layers)
+    colour = batch_augment.Colour(FLAGS.pca, FLAGS.jitter) if FLAGS.pca or FLAGS.jitter else None
+    mix = batch_augment.Mix(FLAGS.mixup, FLAGS.cutmix) if FLAGS.mixup or FLAGS.cutmix else None
+    with devices.scope():
+        net = build(input_shape=shape, classifier_activation=None)
+        model = batch_augment.trained_with(
+            net, shape, colour=colour is not None, mixed=mix is not None, kind=devices.model()
+        )
+        optimizer, loss = make_optimizer(), make_loss()
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        same = FLAGS.eval_size == FLAGS.size
+        shown = net if same else build(
+            input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3), classifier_activation=None
+        )  # fmt: skip
+    parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
+    predictor = devices.predictor(shown)
+
+    def evaluate(after_batch):
+        if not same:
+            shown.set_weights(net.get_weights())
+        count = evaluation.count(predictor, feed.evaluation(), after_batch=after_batch)
+        correct, examples, loss, top5 = devices.total(
+            [count.correct, count.examples, count.loss * count.examples, count.top5_correct]
+        )
+        return evaluation.Count(round(correct), round(examples), loss / examples, round(top5))
+
+    # --- training
+    def begin():
+        if not devices.chief:
+            return
+        files.write(workdir / "flags.txt", common.flags_text())
+        files.write(workdir / "versions.txt", runtime.versions())
+        progress.say(
+            f"{FLAGS.model}, {parameters:,} parameters; {feed.examples:,} training pictures in "
+            f"{len(feed.class_names)} classes, evaluated on {feed.evaluated_on}; "
+            f"{keras.backend.backend()}, {devices.replicas} device(s), {FLAGS.precision}; "
+            f"ready in {time.monotonic() - started:.0f} s."
+        )
+
+    show = common.shown_as_it_runs(workdir) if devices.chief else None
+
+    def on_rows(rows):
+        show(rows)
+        if rows and rows[-1]["input_wait"] > INPUT_BOUND:
+            progress.say(
+                f"{rows[-1]['input_wait']:.0%} of this epoch's time went by in waiting for input: "
+                "more CPU cores a device, TFRecord shards in place of single files, --noantialias "
+                "and --randaugment=0 make it faster."
+            )
+
+    with devices.scope():
+        seconds = training.fit(
+            model,
+            optimizer,
+            lambda start_step: devices.feed(feed.training(start_step, colour, mix)),
+            steps=FLAGS.steps,
+            steps_per_epoch=feed.steps_per_epoch,
+            batch_size=FLAGS.batch_size,
+            controller=controller,
+            workdir=workdir,
+            fingerprint=fingerprint(feed),
+            loss=loss,
+            accuracy=accuracy,
+            evaluate=evaluate,
+            evaluated="holdout",
+            mend=feed.mend,
+            chief=devices.chief,
+            together=devices.together,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+            on_begin=begin,
+            on_rows=on_rows,
+        )
+
+        # --- result
+        with training.averaged(model):
+            tested = evaluate(lambda: None)
+            values = net.get_weights()
+    if not devices.chief:
+        return None
+    logs.append(
+        workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
+    )
+    plots.curves(logs.rows(workdir), workdir / "curves.png", FLAGS.model)
+    saved = build(input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3))
+    saved.set_weights(values)
+    with files.aside(workdir / "model.keras") as part:
+        saved.save(part)
+    if left_out:
+        lines = [f"{name}: {reason}\n" for name, reason in sorted(left_out.items())]
+        files.write(workdir / "left_out.txt", "".join(lines))
+        progress.say(
+            f"{len(lines)} files are no pictures and were left out: {workdir}/left_out.txt."
+        )
+    final = {
+        "evaluated_on": feed.evaluated_on,
+        "examples": tested.examples,
+        "top1_correct": tested.correct,
+        "top5_correct": tested.top5_correct,
+        "top1": tested.accuracy,
+        "top5": tested.top5_accuracy,
+        "steps": FLAGS.steps,
+        "parameters": parameters,
+        "left_out": len(left_out),
+        "weights_sha256": training.weights_sha256(saved),
+        "seconds": round(seconds, 1),
+    }
+    files.write(workdir / "final.json", json.dumps(final) + "\n")
+    progress.say(
+        f"{tested.correct} of {tested.examples} pictures right ({feed.evaluated_on}): "
+        f"{tested.accuracy:.2%}, top-5 {tested.top5_accuracy:.2%}. In {workdir}: model.keras, "
+        "final.json, curves.png, metrics.jsonl."
+    )
+    return final
+
+
+# --- from flags to what they mean
+
+
+def check_flags():
+    """Refuses flags that contradict each other, by name."""
+    given = {name for name in BELONGS if FLAGS[name].present}
+    for name in sorted(given):
+        other, value = BELONGS[name]
+        if getattr(FLAGS, other) != value:
+            raise ValueError(
+                f"--{name} belongs to --{other}={value}, but --{other} is {getattr(FLAGS, other)}: "
+                "leave one of them out."
+            )
+    if FLAGS.schedule == "steps" and not FLAGS.boundaries:
+        raise ValueError("--schedule=steps needs --boundaries, the steps at which the rate falls.")
+    if FLAGS.window == "scale" and FLAGS.size > FLAGS.low:
+        raise ValueError(
+            f"--size={FLAGS.size} is larger than --low={FLAGS.low}: a window must fit into the "
+            "smallest picture; raise --low and --high, or take --window=area."
+        )
+    if FLAGS.low > FLAGS.high:
+        raise ValueError(f"--low={FLAGS.low} is above --high={FLAGS.high}: exchange them.")
+    if FLAGS.eval_size > FLAGS.eval_resize:
+        raise ValueError(
+            f"--eval_size={FLAGS.eval_size} is larger than --eval_resize={FLAGS.eval_resize}: a "
+            "crop must fit into the resized picture."
+        )
+
+
+def rate_controller():
+    schedule = {
+        "constant": lambda: schedules.constant(FLAGS.rate),
+        "plateau": lambda: schedules.constant(FLAGS.rate),
+        "steps": lambda: schedules.piecewise(FLAGS.rate, common.integers("boundaries")),
+        "cosine": lambda: schedules.cosine(FLAGS.rate, FLAGS.steps),
+    }[FLAGS.schedule]()
+    if FLAGS.warm_up:
+        schedule = schedules.warm_up(schedule, FLAGS.warm_up, FLAGS.warm_up_rate)
+    plateau = schedules.Plateau(FLAGS.patience) if FLAGS.schedule == "plateau" else None
+    return schedules.Controller(schedule, plateau=plateau)
+
+
+def make_optimizer():
+    shared = {"global_clipnorm": FLAGS.clip or None}
+    if FLAGS.ema:
+        shared |= {"use_ema": True, "ema_momentum": FLAGS.ema}
+    if FLAGS.optimizer == "lamb":
+        optimizer = optimizers.Lamb(FLAGS.rate, decay=FLAGS.weight_decay, **shared)
+    else:
+        coupled = FLAGS.decay == "coupled"
+        optimizer = optimizers.SGD(
+            FLAGS.rate,
+            FLAGS.momentum,
+            nesterov=FLAGS.nesterov,
+            coupled_weight_decay=FLAGS.weight_decay if coupled else 0.0,
+            weight_decay=None if coupled else FLAGS.weight_decay,
+            **shared,
+        )
+    return optimizers.LossScale(optimizer) if FLAGS.precision == "mixed_float16" else optimizer
+
+
+def make_loss():
+    if FLAGS.loss == "binary":
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def make_window():
+    if FLAGS.window == "scale":
+        return windows.ScaleCrop(FLAGS.low, FLAGS.high, antialias=FLAGS.antialias)
+    return windows.RandomResizedCrop(scale=(FLAGS.area, 1.0), antialias=FLAGS.antialias)
+
+
+# --- pictures
+
+
+class Pictures:
+    """What is trained and evaluated on: real pictures, or for `fake` one batch of noise.
+
+    Args:
+        devices: whose part of each batch is read.
+        on_bad: told the name and the reason of each file that is no picture.
+    """
+
+    def __init__(self, devices, on_bad):
+        from keras_resnet.data import stream  # TensorFlow's
+
+        self.stream, self.part = stream, devices.part
+        self.share = FLAGS.batch_size // devices.workers
+        self.labels = np.zeros(0, np.int32)
+        if FLAGS.data == "fake":
+            self.class_names = tuple(map(str, range(1000)))
+            self.examples, self.evaluated_on = FAKE_EXAMPLES, "one batch of noise"
+            self.steps_per_epoch = self.examples // FLAGS.batch_size
+            return
+        source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else None)
+        train = encoded(source.train, "training")
+        self.evaluated_on = "the validation split" if source.test else "the training pictures"
+        self.test = encoded(source.test, "test") if source.test else skipping_bad(train)
+        self.class_names, self.examples = source.class_names, len(train)
+        self.labels, self.on_bad = train.labels, on_bad
+        self.steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
+        self.feed = stream.Feed(
+            train,
+            FLAGS.batch_size,
+            window=make_window(),
+            size=FLAGS.size,
+            seed=FLAGS.seed,
+            part=self.part,
+            augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
+            on_bad=on_bad,
+        )
+        for name in train.bad:
+            on_bad(*name.split(": ", 1))
+
+    def training(self, start_step, colour, mix):
+        """Endless batches of this worker's part, from `start_step` on."""
+        from keras_resnet.data import batches
+
+        fake = FLAGS.data == "fake"
+        dataset = (
+            self.stream.fake(self.share, FLAGS.size) if fake else self.feed.batches(start_step)
+        )
+        return batches.augmented(
+            dataset,
+            classes=len(self.class_names),
+            batch_size=FLAGS.batch_size,
+            colour=colour,
+            mix=mix,
+            smoothing=FLAGS.smoothing,
+            threshold=FLAGS.threshold,
+            seed=FLAGS.seed,
+            start_step=start_step,
+            part=self.part,
+        )
+
+    def evaluation(self):
+        """This worker's part of the pictures to evaluate on."""
+        if FLAGS.data == "fake":
+            weights = np.ones(self.share, np.float32)
+            noise = self.stream.fake(self.share, FLAGS.eval_size).take(1)
+            return [(*batch, weights) for batch in noise]
+        view = views.center(FLAGS.eval_size, FLAGS.eval_resize)
+        return self.stream.evaluation(
+            self.test, FLAGS.batch_size, view, part=self.part, on_bad=self.on_bad
+        )
+
+    def mend(self, step):
+        """Whether an error at `step` was a picture's, which is left out from now on."""
+        return FLAGS.data != "fake" and self.feed.mend(step)
+
+
+def encoded(split, name):
+    if split is None:
+        raise ValueError(f"--data={FLAGS.data} has no {name} split; the recipe needs one.")
+    if not isinstance(split.pictures, splits.Encoded):
+        raise ValueError(
+            f"--data={FLAGS.data} has pictures of one small size, held as an array: "
+            "recipes/cifar10.py trains on those."
+        )
+    return split
+
+
+def skipping_bad(split):
+    """Training pictures evaluated on: those that training leaves out are left out here too."""
+    pictures = dataclasses.replace(split.pictures, on_bad="skip")
+    return dataclasses.replace(split, pictures=pictures)
+
+
+def fingerprint(pictures):
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
+        agreed["--steps"] = FLAGS.steps
+    labels = hashlib.sha256(np.ascontiguousarray(pictures.labels).tobytes()).hexdigest()
+    agreed["--data"] = (
+        f"{pictures.examples} pictures in {len(pictures.class_names)} classes, labels {labels[:12]}"
+    )
+    agreed["KERAS_BACKEND"] = keras.backend.backend()
+    return agreed
+
+
+if __name__ == "__main__":
+    common.start(run, required=("data", "workdir"))

@@ -1,0 +1,178 @@
+"""Two devices, four, two processes: the numbers of one device with the same batch."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet import logs, strategies
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import child
+
+RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "imagenet.py"
+# One batch an epoch: the log has a row a step. MixUp pairs neighbours, so replicas hold whole pairs.
+# Branches begin at zero: others double a difference in the last bit at each step, 1e-2 after ten.
+FLAGS = (
+    "--model=ResNet20", "--size=32", "--eval_size=32", "--eval_resize=36", "--low=36", "--high=40",
+    "--batch_size=16", "--steps=10", "--schedule=constant", "--rate=0.01", "--mixup=0.2",
+    "--jitter=0.2", "--clip=1", "--ema=0.9", "--synchronized_bn",
+    "--zero_init_residual",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """16 training pictures and 9 to evaluate on, in 3 classes: the last batch is padded."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 9)):
+        for i in range(count):
+            path = folder / split / "abc"[i % 3] / f"{i}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            smooth = rng.integers(0, 256, (5, 6, 3)).astype(np.uint8)
+            Image.fromarray(smooth).resize((60, 50)).save(path, "JPEG")
+    return folder
+
+
+def run_here(cpus, environment, *arguments):
+    """The recipe, in this process, with so many logical CPUs."""
+    os.environ.update(environment)
+    import tensorflow as tf
+
+    if cpus > 1:
+        [cpu] = tf.config.list_physical_devices("CPU")
+        one = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [one] * cpus)
+    child.run_recipe(*arguments, recipe=RECIPE)
+
+
+def begin(folder, pictures, *flags, cpus=1, name="run", environment=None):
+    arguments = (*FLAGS, f"--data={pictures}", f"--workdir={folder / name}", *flags)
+    return child.Child(folder / f"{name}-out", run_here, cpus, environment or {}, *arguments)
+
+
+def figures(folder):
+    names = ("loss", "accuracy", "holdout_loss", "holdout_accuracy")
+    return [[row[name] for name in names] for row in logs.rows(folder) if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def one(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    ended = begin(folder, pictures, "--strategy=one").wait()
+    assert ended.code == 0, ended.err
+    rows = figures(folder / "run")
+    assert len(rows) == 10
+    assert rows[-1][0] < rows[0][0]
+    return rows, json.loads(ended.out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("cpus", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_mirrored_follows_one_device(cpus, one, pictures, tmp_path):
+    ended = begin(tmp_path, pictures, "--strategy=mirrored", cpus=cpus).wait()
+    assert ended.code == 0, ended.err
+    assert f"{cpus} device(s)" in ended.err
+    np.testing.assert_allclose(figures(tmp_path / "run"), one[0], rtol=1e-5)
+    final = json.loads(ended.out.splitlines()[-1])
+    assert (final["top1_correct"], final["examples"]) == (one[1]["top1_correct"], 9)
+
+
+def workers(count):
+    """TF_CONFIG of each of `count` workers on loopback."""
+    with_ports = [socket.socket() for _ in range(count)]
+    for each in with_ports:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in with_ports]
+    for each in with_ports:
+        each.close()
+    cluster = {"worker": addresses}
+    return [
+        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
+        for i in range(count)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_follow_one_device(one, pictures, tmp_path):
+    children = [
+        begin(tmp_path, pictures, "--strategy=auto", f"--workdir={tmp_path / 'run'}",
+              name=f"worker{i}", environment=environment)
+        for i, environment in enumerate(workers(2))
+    ]  # fmt: skip
+    first, second = (each.wait() for each in children)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "2 device(s)" in first.err
+    np.testing.assert_allclose(figures(tmp_path / "run"), one[0], rtol=1e-5)
+    final = json.loads(first.out.splitlines()[-1])
+    assert (final["top1_correct"], final["examples"]) == (one[1]["top1_correct"], 9)
+    assert not second.out.strip()
+    assert not (tmp_path / "worker1").exists()  # the second worker writes nothing
+
+
+def test_batch_that_devices_cannot_share_is_refused_with_the_nearest():
+    devices = strategies.Devices(None, replicas=4)
+    with pytest.raises(ValueError, match=r"--batch_size=30 .* 4 devices .* take 28 or 32"):
+        devices.check(30)
+    with pytest.raises(ValueError, match=r"even share .* take 24 or 32"):
+        devices.check(28, pairs=True)
+    with pytest.raises(ValueError, match="take 4"):
+        devices.check(3)
+    devices.check(32)
+
+
+def test_strategies_that_are_not_to_be_had(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="TF_CONFIG, which is not set"):
+        strategies.devices("multi_worker")
+    with pytest.raises(ValueError, match="one of auto"):
+        strategies.devices("many")
+    with pytest.raises(ValueError, match="looked for a TPU on this machine and found none"):
+        strategies.devices("tpu")
+
+
+@pytest.mark.slow
+def test_killed_worker_is_named_and_both_go_on_from_the_checkpoint(pictures, tmp_path):
+    """Against a run of two workers that nothing stopped."""
+
+    def started(run, *flags):
+        return [
+            begin(tmp_path, pictures, f"--workdir={tmp_path / run}", "--checkpoint_seconds=0",
+                  *flags, name=f"{run}{i}", environment=environment)
+            for i, environment in enumerate(workers(2))
+        ]  # fmt: skip
+
+    whole = [each.wait() for each in started("whole")]
+    assert [each.code for each in whole] == [0, 0], whole[0].err
+    first, second = started("killed")
+    second.kill_at(tmp_path / "killed", 4)
+    began = time.monotonic()
+    first.wait()
+    assert time.monotonic() - began < 30
+    assert first.code == 3, first.err
+    assert "The cluster lost worker 1." in first.err
+    again = [each.wait() for each in started("killed")]
+    assert [each.code for each in again] == [0, 0], again[0].err
+    assert "Resuming at step" in again[0].err
+    hashes = [json.loads(each[0].out.splitlines()[-1])["weights_sha256"] for each in (whole, again)]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.slow
+def test_signal_to_one_worker_ends_both_at_one_checkpoint(pictures, tmp_path):
+    children = [
+        begin(tmp_path, pictures, f"--workdir={tmp_path / 'run'}", "--checkpoint_seconds=0",
+              "--steps=200", name=f"worker{i}", environment=environment)
+        for i, environment in enumerate(workers(2))
+    ]  # fmt: skip
+    second = children[1].kill_at(tmp_path / "run", 3, signal.SIGTERM)
+    first = children[0].wait()
+    assert (first.code, second.code) == (128 + signal.SIGTERM,) * 2, first.err + second.err
+    step = child.newest_step(tmp_path / "run")
+    assert f"Ended by SIGTERM at step {step} of 200, which is saved" in first.err
