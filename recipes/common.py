@@ -120,16 +120,19 @@ def start(run, required):
     """
     recipe = os.path.basename(sys.argv[0])
 
-    def mistaken(mistake):
-        progress.say(f"{recipe}: {mistake}")
-        sys.exit(2)
+    def end(sentence, code):
+        """At once: threads that read ahead could wait for the interpreter while it shuts down, and
+        TensorFlow for a lost worker to say goodbye."""
+        progress.say(sentence)
+        sys.stdout.flush()
+        os._exit(code)
 
     def parse(argv):
         logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
         try:
             return FLAGS(argv)
         except flags.Error as mistake:
-            mistaken(mistake)
+            end(f"{recipe}: {mistake}", 2)
 
     def main(argv):
         try:
@@ -140,17 +143,15 @@ def start(run, required):
                     raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
             final = run()
         except training.Interrupted as ending:
-            progress.say(str(ending))
-            sys.exit(ending.exit_code)
+            end(str(ending), ending.exit_code)
         except KeyboardInterrupt:
-            sys.exit(130)
+            end(f"{recipe}: interrupted.", 130)
         except (ValueError, OSError, training.Diverged) as mistake:
-            mistaken(mistake)
+            end(f"{recipe}: {mistake}", 2)
         except Exception as error:
             if not (lost := strategies.lost_worker(error)):
                 raise
-            progress.say(f"{recipe}: {lost}")
-            os._exit(3)  # TensorFlow would wait for the lost worker to say goodbye
+            end(f"{recipe}: {lost}", 3)
         if final is not None:  # one worker of many speaks
             print(json.dumps(final))
 

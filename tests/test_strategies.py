@@ -116,6 +116,40 @@ def test_two_processes_follow_one_device(one, pictures, tmp_path):
     assert not (tmp_path / "worker1").exists()  # the second worker writes nothing
 
 
+def overflow(cpus):
+    """Three steps in float16, the second with an overflow in the last replica's half alone."""
+    import keras
+    import tensorflow as tf
+
+    from keras_resnet import optimizers, runtime
+
+    if cpus > 1:
+        [cpu] = tf.config.list_physical_devices("CPU")
+        one = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [one] * cpus)
+    runtime.prepare(seed=0, precision="mixed_float16")
+    x = np.random.default_rng(0).normal(size=(3, 8, 4)).astype("float32")
+    x[1, 7] = 6e4
+    y = np.zeros((3, 8, 2), "float32")
+    devices = strategies.devices("mirrored" if cpus > 1 else "one")
+    with devices.scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        model.compile(optimizers.LossScale(optimizers.SGD(0.1), initial_scale=256.0), "mse")
+        model.fit(tf.data.Dataset.from_tensor_slices((x, y)), verbose=0, shuffle=False)
+    scale = float(model.optimizer.dynamic_scale.numpy())
+    print(json.dumps([scale, *(w.tolist() for w in model.get_weights())]))
+
+
+@pytest.mark.slow
+def test_overflow_in_one_replica_skips_the_step_in_all(tmp_path):
+    ended = [child.Child(tmp_path / str(n), overflow, n).wait() for n in (1, 2)]
+    assert [each.code for each in ended] == [0, 0], ended[1].err
+    (scale, kernel, bias), two = (json.loads(each.out.splitlines()[-1]) for each in ended)
+    assert scale == two[0] == 128.0  # halved once
+    np.testing.assert_allclose(two[1], kernel, rtol=2e-3, atol=1e-4)  # float16 has 11 bits
+    np.testing.assert_allclose(two[2], bias, rtol=2e-3, atol=1e-4)
+
+
 def test_batch_that_devices_cannot_share_is_refused_with_the_nearest():
     devices = strategies.Devices(None, replicas=4)
     with pytest.raises(ValueError, match=r"--batch_size=30 .* 4 devices .* take 28 or 32"):
