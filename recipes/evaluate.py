@@ -53,7 +53,10 @@ flags.DEFINE_list(
     "commas, are averaged.",
 )
 flags.DEFINE_string(
-    "data", None, "A folder or zip of pictures by class; a TFDS name; digits; CIFAR's batches."
+    "data",
+    None,
+    "A folder or zip of pictures by class; a folder of TFRecord shards; a TFDS name; digits; CIFAR's "
+    "batches.",
 )
 flags.DEFINE_enum(
     "split",
@@ -113,7 +116,8 @@ def run() -> dict:
 
     # --- pictures
     split = chosen_split(source)
-    index, names = class_indices(source.class_names, classes)
+    seen = {source.class_names[i] for i in np.unique(split.labels)}
+    index, names = class_indices(source.class_names, seen, classes)
     targets = index[split.labels]
     scales = [int(scale) for scale in FLAGS.scales]
     if scales:
@@ -131,7 +135,7 @@ def run() -> dict:
     )
 
     # --- evaluation
-    bar, judged, worst, seen = progress.Progress(len(split), 1), [], [], 0
+    bar, judged, worst, done = progress.Progress(len(split), 1), [], [], 0
     for pictures, places, real in batches:
         check_channels(pictures, networks[0])
         if scales:
@@ -144,16 +148,16 @@ def run() -> dict:
         judged.append(verdicts)
         if FLAGS.mistakes:
             worst = kept(worst, verdicts, np.asarray(pictures)[real], shares, places)
-        seen += len(places)
+        done += len(places)
         if bar.due():
             running = evaluation.total(evaluation.joined(judged))
-            bar.show(seen, 1, running.loss, running.accuracy, waiting=0.0)
+            bar.show(done, 1, running.loss, running.accuracy, waiting=0.0)
     verdicts = evaluation.joined(judged)
     total = evaluation.total(verdicts)
 
     # --- result
-    if len(split) - seen + len(split.bad):
-        progress.say(f"{len(split) - seen + len(split.bad)} files that are no pictures left out.")
+    if len(split) - done + len(split.bad):
+        progress.say(f"{len(split) - done + len(split.bad)} files that are no pictures left out.")
     if FLAGS.per_class:
         print(table(verdicts, names))
     if FLAGS.confusion:
@@ -276,21 +280,22 @@ def stepwise(split, batch_size, view):
     )
 
 
-def class_indices(folders, classes):
-    """The network's index of each class folder, int64 [len(folders)], and a name for each index."""
+def class_indices(folders, seen, classes):
+    """The network's index of each class folder, int64 [len(folders)], and a name for each index;
+    folders that are not `seen` (hold no picture of the split) need none: -1."""
     imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
     if FLAGS.labels:
         listed, where = read_labels(FLAGS.labels, folders), f"--labels={FLAGS.labels}"
     elif len(folders) == classes or (len(folders), classes) == (1000, 1001):
         listed, where = {name: i for i, name in enumerate(folders)}, FLAGS.data
-    elif imagenet.keys() >= set(folders):
+    elif imagenet.keys() >= seen:
         listed, where = imagenet, "ImageNet"
     else:
         raise ValueError(
             f"The network tells {classes} classes apart, {FLAGS.data} has {len(folders)} "
             f"({', '.join(folders[:3])}, ...): give their indices by --labels=FILE."
         )
-    missing = [name for name in folders if name not in listed]
+    missing = [name for name in folders if name in seen and name not in listed]
     if missing:
         raise ValueError(
             f"{where} lists no class {missing[0]!r}, nor {len(missing) - 1} more of the "
@@ -300,7 +305,7 @@ def class_indices(folders, classes):
     background = classes == 1001 and count <= 1000
     if background and FLAGS.background_first is None:
         raise ValueError(
-            f"The network has 1001 outputs, the first probably 'background', but {where} counts 1000 "
+            f"The network has 1001 outputs, the first probably 'background', but {where} counts {count} "
             "classes from 0 on: shift the labels by --background_first, or say --nobackground_first."
         )
     if FLAGS.background_first and not background:
@@ -323,7 +328,7 @@ def class_indices(folders, classes):
     readable = labels.imagenet_classes()
     for name, i in listed.items():
         names[i + shift] = readable.get(name, name)
-    return np.array([listed[name] + shift for name in folders]), names
+    return np.array([listed.get(name, -1 - shift) + shift for name in folders]), names
 
 
 def read_labels(path, folders):
