@@ -272,7 +272,8 @@ class _Run(keras.callbacks.CallbackList):
             return batch
 
         if keras.backend.backend() != "tensorflow":
-            iterator = iter(batches)
+            arrays = getattr(batches, "as_numpy_iterator", None)  # of a tf.data.Dataset
+            iterator = arrays() if arrays else iter(batches)
             return (pull(iterator) for _ in itertools.count())
         # There the step's graph would pull the batch itself.
         self.net.make_train_function()

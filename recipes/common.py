@@ -147,7 +147,10 @@ def start(run, required):
         except KeyboardInterrupt:
             end(f"{recipe}: interrupted.", 130)
         except (ValueError, OSError, training.Diverged) as mistake:
-            end(f"{recipe}: {mistake}", 2)
+            sentence = str(mistake)
+            if "skip_bad" in FLAGS:  # how the package's argument is spelt on the command line
+                sentence = sentence.replace("on_bad='skip'", "--skip_bad")
+            end(f"{recipe}: {sentence}", 2)
         except Exception as error:
             if not (lost := strategies.lost_worker(error)):
                 raise

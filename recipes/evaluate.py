@@ -23,21 +23,13 @@ cross-entropy, nats). What ends in an error says so in one sentence and exits wi
 """
 
 import dataclasses
-import json
 import os
 import pathlib
-import sys
 
-import keras_resnet_he
-
-keras_resnet_he.check()
-import keras_resnet.quiet
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-with keras_resnet.quiet.start():
-    import tensorflow as tf
+import common  # first: see there
 import numpy as np
-from absl import app, flags, logging
+import tensorflow as tf
+from absl import flags
 
 from keras_resnet import applications, evaluation, labels, models, plots, progress, weights
 from keras_resnet.data import draws, sources, splits, stream, views
@@ -97,6 +89,7 @@ HELD = 16  # batches' worth of whole pictures that wait for others of their size
 
 
 def run() -> dict:
+    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
     refuse_contradictions()
 
     # --- networks
@@ -180,9 +173,6 @@ def run() -> dict:
 
 
 def refuse_contradictions():
-    for name in ("weights", "data"):
-        if not getattr(FLAGS, name):
-            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
     for name in ("size", "resize", "crops"):
         if FLAGS.scales and FLAGS[name].present:
             raise ValueError(
@@ -409,29 +399,5 @@ def table(verdicts, names):
     )
 
 
-def main(argv):
-    try:
-        if argv[1:]:
-            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
-        final = run()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, OSError) as mistake:
-        sentence = str(mistake).replace("on_bad='skip'", "--skip_bad")
-        progress.say(f"evaluate.py: {sentence}")
-        sys.exit(2)
-    print(json.dumps(final))
-
-
-def parse(argv):
-    logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
-    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
-    try:
-        return FLAGS(argv)
-    except flags.Error as mistake:
-        progress.say(f"evaluate.py: {mistake}")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    common.start(run, required=("weights", "data"))

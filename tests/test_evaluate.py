@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import runpy
 import sys
 
 import numpy as np
@@ -24,18 +23,8 @@ PICTURES = 5  # of each class
 KEYS = ["examples", "top1_correct", "top5_correct", "top1", "top5", "loss"]
 
 
-def start(folder, script, *arguments):
-    """A script that has ended, in a process of its own: code, out, err."""
-    argv, sys.argv = sys.argv, [str(script), *arguments]  # a child begins with its parent's
-    try:
-        running = child.Child(folder, runpy.run_path, str(script), run_name="__main__")
-    finally:
-        sys.argv = argv
-    return running.wait()
-
-
 def evaluate(folder, *flags):
-    return start(folder, RECIPE, *flags)
+    return child.Child(folder, child.run_recipe, *flags, recipe=RECIPE).wait()
 
 
 def result(folder, *flags):
@@ -331,48 +320,27 @@ MISTAKES = [
     (["--weights={place}/0.keras,{place}/5.keras"], "5.keras has 5 classes"),
     (["ResNet20"], "cannot read ResNet20"),
 ]
-MANY = """
-import contextlib, importlib.util, io, json, sys
-spec = importlib.util.spec_from_file_location("evaluate", sys.argv[1])
-recipe = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(recipe)
-ended = []
-for arguments in json.loads(sys.argv[2]):
-    recipe.FLAGS.unparse_flags()
-    for name in recipe.FLAGS:
-        recipe.FLAGS[name].unparse()
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            recipe.main(recipe.parse(["evaluate.py", *arguments]))
-        except SystemExit as ending:
-            code = ending.code
-    ended.append((code, out.getvalue(), err.getvalue()))
-print(json.dumps(ended))
-"""
 
 
 @pytest.fixture(scope="module")
-def refused(place):
-    """What each of `MISTAKES` ends in, all in one process: (code, out, err)."""
+def mistaken(place):
+    """A folder with label files and a network that do not fit the rest."""
     (place / "empty.txt").write_text("\n")
     (place / "some.txt").write_text("ant\nbee\n")
     (place / "twice.txt").write_text("\n".join([*CLASSES, "ant"]))
     (place / "from1.txt").write_text("".join(f"{name} {i + 1}\n" for i, name in enumerate(CLASSES)))
     network(5).save(place / "5.keras")
-    (place / "many.py").write_text(MANY)
-    right = [f"--weights={place}/0.keras", f"--data={place}/data"]
-    calls = [right + [each.format(place=place) for each in given] for given, _ in MISTAKES]
-    ended = start(place, place / "many.py", str(RECIPE), json.dumps(calls))
-    assert ended.code == 0, ended.err
-    return json.loads(ended.out)
+    return place
 
 
-@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda i: " ".join(MISTAKES[i][0]))
-def test_mistakes_end_in_one_sentence(refused, number):
-    code, out, err = refused[number]
-    assert (code, out) == (2, "")
-    *before, last = err.splitlines()
+@pytest.mark.parametrize(
+    "given, sentence", MISTAKES, ids=lambda v: v[0] if isinstance(v, list) and v else ""
+)
+def test_mistakes_end_in_one_sentence(given, sentence, mistaken, tmp_path):
+    right = [f"--weights={mistaken}/0.keras", f"--data={mistaken}/data"]
+    ended = evaluate(tmp_path, *right, *(each.format(place=mistaken) for each in given))
+    assert (ended.code, ended.out) == (2, "")
+    *before, last = ended.err.splitlines()
     assert last.startswith("evaluate.py: ")
-    assert MISTAKES[number][1] in last
+    assert sentence in last
     assert all(line.startswith("Reading") for line in before)
