@@ -461,5 +461,6 @@ def test_a_process_ends_with_a_stream_open(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "(4, 32, 32, 3)\n"), done.stderr
