@@ -43,7 +43,7 @@ def networks() -> str:
 
 def results(folder=ROOT / "recipes/results") -> str:
     runs = {}
-    for path in sorted(folder.rglob("final.json")):
+    for path in finals(folder, "test_correct"):
         flags = read_flags(path.with_name("flags.txt"))
         same = tuple(sorted((k, v) for k, v in flags.items() if k not in PLACE))
         runs.setdefault((same, machine(path.with_name("versions.txt"))), []).append(path)
@@ -55,6 +55,29 @@ def results(folder=ROOT / "recipes/results") -> str:
     ]
     lines += [row(dict(same), on, paths) for (same, on), paths in sorted(runs.items(), key=order)]
     return "\n".join(lines)
+
+
+def imagenet(folder=ROOT / "recipes/results") -> str:
+    """Runs of recipes/imagenet.py, each by itself."""
+    lines = [
+        "| network | steps | evaluated on | right | top-1 % | training, s | on | log |",
+        "| --- | ---: | --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for path in finals(folder, "top1_correct"):
+        final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
+        lines.append(
+            f"| {flags['model']} | {final['steps']:,} | {final['evaluated_on']} "
+            f"| {final['top1_correct']} of {final['examples']} | {100 * final['top1']:.1f} "
+            f"| {final['seconds']:.0f} | {machine(path.with_name('versions.txt'))} "
+            f"| [{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()}) |"
+        )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def finals(folder, figure):
+    """The final.json of each committed run that has this figure."""
+    paths = sorted(folder.rglob("final.json"))
+    return [path for path in paths if figure in json.loads(path.read_text("utf-8"))]
 
 
 def order(item):
@@ -120,6 +143,28 @@ def step_row(name, figures) -> str:
     return f"| {CONTESTANTS[name]} | {figures['pictures_per_second']:.1f} | {figures['x']:.2f} | {peak} |"
 
 
+def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
+    """The committed output of benchmarks/input_pipeline.py: medians, and ratios with what was asked."""
+    if not path.exists():
+        return "No benchmark is committed yet."
+    said = json.loads(path.read_text("utf-8"))
+    lines = ["| | pictures/s | CPU ms a picture |", "| --- | ---: | ---: |"]
+    for name, figures in said["pipelines"]["results"].items():
+        if "skipped" not in figures:
+            speed, cost = (statistics.median(figures[k]) for k in ("pictures_per_second", "cpu_ms"))
+            bold = "**" if name.startswith("ours") else ""
+            lines.append(f"| {bold}{name}{bold} | {speed:.0f} | {cost:.2f} |")
+    lines += ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
+    for section in ("pipelines", "colour", "memory"):
+        for each in said.get(section, {}).get("marks", []):
+            if each["measured"] is not None:
+                bound = "least" if "at_least" in each else "most"
+                asked = f"at {bound} {each[f'at_{bound}']}"
+                missed = "" if each["met"] else " (missed)"
+                lines.append(f"| {each['what']} | {each['measured']:.2f} | {asked}{missed} |")
+    return "\n".join(lines)
+
+
 STEPS = {
     "imagenet": "A training step of ResNet-50 at 224, batch 16",
     "cifar": "A training step of ResNet-20 at 32, batch 128",
@@ -178,7 +223,14 @@ def update(text: str, tables: dict[str, str]) -> str:
 
 def main(path):
     before = path.read_text("utf-8")
-    after = update(before, {"networks": networks(), "results": results(), "speed": speed()})
+    tables = {
+        "networks": networks(),
+        "results": results(),
+        "imagenet": imagenet(),
+        "speed": speed(),
+        "input": input_pipeline(),
+    }
+    after = update(before, tables)
     files.write(path, after)
     print(json.dumps({"file": str(path), "changed": after != before}))
 

@@ -2,9 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from keras_resnet.data import batch_augment, batches
+from keras_resnet.data import batch_augment
+
+tf = pytest.importorskip("tensorflow")
+batches = pytest.importorskip("keras_resnet.data.batches")
 
 COLOUR, MIX = batch_augment.Colour(0.1, 0.4), batch_augment.Mix(0.1, 1.0)
 BATCH, SIZE, CLASSES = 8, 6, 5
