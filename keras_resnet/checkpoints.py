@@ -5,10 +5,10 @@ A file holds plain arrays and one JSON text, and is read without unpickling anyt
 
 import io
 import json
-import pathlib
 import zipfile
 
 import numpy as np
+from etils import epath
 
 from keras_resnet import files
 from keras_resnet.progress import say
@@ -23,13 +23,13 @@ class Checkpoint:
         self.path, self.step, self.arrays, self.metadata = path, step, arrays, metadata
 
 
-def save(folder, step: int, arrays: dict, metadata: dict) -> pathlib.Path:
+def save(folder, step: int, arrays: dict, metadata: dict) -> epath.Path:
     """Writes `folder/checkpoint-<step>.npz` aside, renames it, then removes all but the two newest.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; what was there stays.
     """
-    path = pathlib.Path(folder) / f"checkpoint-{step:09d}.npz"
+    path = epath.Path(folder) / f"checkpoint-{step:09d}.npz"
     # Into memory first: a zip that meets a full disk while open complains a second time when it
     # closes.
     content = io.BytesIO()
@@ -65,11 +65,11 @@ def newest(folder) -> Checkpoint | None:
 
 
 def _read(path):
-    with np.load(path, allow_pickle=False) as content:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
         arrays = {name: content[name] for name in content.files}
     metadata = json.loads(arrays.pop("metadata").tobytes())
     return Checkpoint(path, metadata["step"], arrays, metadata)
 
 
 def _newest_first(folder):
-    return sorted(pathlib.Path(folder).glob("checkpoint-*.npz"), reverse=True)
+    return sorted(epath.Path(folder).glob("checkpoint-*.npz"), reverse=True)

@@ -1,21 +1,34 @@
-"""Files that are either whole or absent: written aside, forced to the disk, then renamed."""
+"""Files that are either whole or absent: written aside, forced to the disk, then renamed.
+
+Paths may lie behind a URL (gs://), through etils.epath: by TensorFlow where it is installed, else by
+fsspec. What is put there appears whole, in one step, by the store's own promise.
+"""
 
 import contextlib
 import os
 import pathlib
+import tempfile
+
+from etils import epath
 
 
 @contextlib.contextmanager
 def aside(path):
-    """Gives a path beside `path` to write to; on leaving, that file takes the name `path` in one
-    step.
+    """Gives a local path to write to; on leaving, that file takes the name `path` in one step.
 
     A process killed at any moment leaves `path` as it was. The aside keeps the suffix, which
     some writers insist on. Raises `OSError`, a sentence with `path`, on a full disk and the like,
     the aside removed.
     """
-    path = pathlib.Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    path = epath.Path(path)
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            part = pathlib.Path(folder, path.name)
+            yield part
+            with _as_os_error(path):
+                path.write_bytes(part.read_bytes())
+        return
+    part = pathlib.Path(path).with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         with open(part, "rb+") as file:
@@ -31,3 +44,37 @@ def write(path, content: str | bytes):
     """Writes a whole file; text as UTF-8."""
     with aside(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def append(path, line: str):
+    """Adds a line of text; where nothing can be added to a file, behind a URL, writes it anew.
+
+    Raises:
+        OSError: a sentence with `path`.
+    """
+    path = epath.Path(path)
+    if is_remote(path):
+        with _as_os_error(path):
+            before = path.read_text() if path.exists() else ""
+        write(path, before + line)
+        return
+    try:
+        with open(path, "a") as file:
+            file.write(line)
+    except OSError as error:
+        raise OSError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def is_remote(path) -> bool:
+    """Whether it lies behind a URL."""
+    return "://" in str(path)
+
+
+@contextlib.contextmanager
+def _as_os_error(path):
+    """A store's errors have many classes, TensorFlow's and fsspec's."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise OSError(f"Cannot write {path}: {reason}.") from error

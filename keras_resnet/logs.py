@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-import pathlib
+
+from etils import epath
 
 from keras_resnet import files
 
@@ -10,7 +11,7 @@ from keras_resnet import files
 def rows(workdir) -> list[dict]:
     """The rows of `workdir/metrics.jsonl`, none if there is no such file; a torn last line is left
     out."""
-    path = pathlib.Path(workdir) / "metrics.jsonl"
+    path = epath.Path(workdir) / "metrics.jsonl"
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
@@ -20,18 +21,13 @@ def rows(workdir) -> list[dict]:
 
 def append(workdir, row: dict):
     """Adds one row. Raises `OSError`, a sentence, where it cannot."""
-    path = pathlib.Path(workdir) / "metrics.jsonl"
-    try:
-        with open(path, "a") as file:
-            file.write(json.dumps(row) + "\n")
-    except OSError as error:
-        raise OSError(f"Cannot write {path}: {error.strerror}.") from error
+    files.append(epath.Path(workdir) / "metrics.jsonl", json.dumps(row) + "\n")
 
 
 def rewrite(workdir, kept: list[dict]):
     """Makes `kept` the rows, in one step."""
     content = "".join(json.dumps(row) + "\n" for row in kept)
-    files.write(pathlib.Path(workdir) / "metrics.jsonl", content)
+    files.write(epath.Path(workdir) / "metrics.jsonl", content)
 
 
 def tensorboard(workdir):
@@ -42,7 +38,7 @@ def tensorboard(workdir):
     """
     import tensorflow as tf
 
-    folder = pathlib.Path(workdir) / "tensorboard"
+    folder = epath.Path(workdir) / "tensorboard"
     summary = tf.compat.v1.SummaryMetadata
     scalar = summary(plugin_data=summary.PluginData(plugin_name="scalars"))
     writer, shown = None, 0

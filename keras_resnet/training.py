@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import itertools
 import os
-import pathlib
 import signal
 import threading
 import time
@@ -23,6 +22,7 @@ from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
+from etils import epath
 
 from keras_resnet import checkpoints, logs
 from keras_resnet.progress import Progress, say
@@ -84,7 +84,7 @@ def fit(
         steps_per_epoch: batches an epoch.
         batch_size: examples a batch, for images/s.
         controller: of the rate.
-        workdir: existing folder for `checkpoint-*.npz` and `metrics.jsonl`.
+        workdir: existing folder, which may be gs://, for `checkpoint-*.npz` and `metrics.jsonl`.
         fingerprint: JSON object, flag -> value: what must not change between a checkpoint and a
             resumption.
         loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and
@@ -126,7 +126,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
         controller=controller,
-        workdir=pathlib.Path(workdir),
+        workdir=epath.Path(workdir),
         fingerprint=fingerprint,
         evaluate=evaluate,
         evaluated=evaluated,
@@ -198,7 +198,7 @@ class _Run(keras.callbacks.CallbackList):
     steps_per_epoch: int
     batch_size: int
     controller: Controller
-    workdir: pathlib.Path
+    workdir: epath.Path
     fingerprint: dict
     evaluate: Callable | None
     evaluated: str

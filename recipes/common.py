@@ -6,7 +6,6 @@ read when they start.
 
 import json
 import os
-import pathlib
 import sys
 import time
 
@@ -21,6 +20,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same b
 with keras_resnet.quiet.start():
     import keras
 from absl import app, flags, logging
+from etils import epath
 
 from keras_resnet import files, logs, plots, progress, runtime, strategies, training
 
@@ -45,9 +45,9 @@ def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PR
     )
 
 
-def make_workdir() -> pathlib.Path:
+def make_workdir() -> epath.Path:
     """--workdir, made and found to be writable."""
-    workdir = pathlib.Path(FLAGS.workdir)
+    workdir = epath.Path(FLAGS.workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".writable.{os.getpid()}"
@@ -55,6 +55,11 @@ def make_workdir() -> pathlib.Path:
         probe.unlink()
     except OSError as error:
         why = error.strerror or error
+        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    except Exception as error:  # of a bucket: TensorFlow's and fsspec's have many classes
+        if not files.is_remote(workdir):
+            raise
+        why = str(error).strip().partition("\n")[0]
         raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
     return workdir
 
