@@ -22,11 +22,12 @@ class Devices:
         strategy: tf.distribute.Strategy, or None for one device.
         worker, workers: this process' place among those that train together.
         replicas: devices, of all workers.
+        distribution: keras.distribution.Distribution, on JAX.
     """
 
-    def __init__(self, strategy=None, worker=0, workers=1, replicas=1):
-        self.strategy, self.worker, self.workers, self.replicas = (
-            strategy, worker, workers, replicas,
+    def __init__(self, strategy=None, worker=0, workers=1, replicas=1, distribution=None):
+        self.strategy, self.worker, self.workers, self.replicas, self.distribution = (
+            strategy, worker, workers, replicas, distribution,
         )  # fmt: skip
 
     @property
@@ -41,7 +42,8 @@ class Devices:
 
     def scope(self):
         """Where the network, its optimizer and its metrics must be made, and fit be called."""
-        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+        shared = self.strategy or self.distribution
+        return shared.scope() if shared else contextlib.nullcontext()
 
     def check(self, batch_size: int, *, pairs: bool = False):
         """Refuses a global batch that the replicas cannot share equally.
@@ -81,19 +83,27 @@ class Devices:
 
     def predictor(self, model: keras.Model):
         """`model`, or what predicts a batch with all devices of this worker in its place."""
+        if keras.backend.backend() == "jax":
+            return _JaxPredictor(model)
         return _Predictor(model, self) if self.strategy else model
 
     @property
     def together(self):
         """`training.fit`'s: which of some wishes any worker has; None where there is one worker."""
-        if self.workers == 1 or not self.strategy:
+        if self.workers == 1:
             return None
         return lambda wishes: [count > 0 for count in self.total(wishes)]
 
     def total(self, numbers) -> np.ndarray:
         """The sum over all workers of a list of numbers, float64; all must call it."""
-        if self.workers == 1 or not self.strategy:
+        if self.workers == 1:
             return np.asarray(numbers, np.float64)
+        if not self.strategy:
+            from jax.experimental import multihost_utils
+
+            # As pairs of uint32, since JAX would round float64.
+            bits = np.asarray(numbers, np.float64).view(np.uint32)
+            return multihost_utils.process_allgather(bits).view(np.float64).sum(axis=0)
         import tensorflow as tf
 
         share = tf.constant(np.float64(numbers)) / (self.replicas // self.workers)
@@ -194,23 +204,32 @@ def _tpu(tpu, zone, project):
 def _jax(kind):
     import jax
 
+    if kind == "multi_worker":
+        _join_jax()
     found = jax.devices()
     if kind == "tpu" and found[0].platform != "tpu":
         raise ValueError(
             f"--strategy=tpu with KERAS_BACKEND=jax looked for TPU devices and JAX has "
             f"{len(found)} of {found[0].platform}: `pip install jax[tpu]` on a TPU VM."
         )
-    if kind == "multi_worker" and jax.process_count() == 1:
-        raise ValueError(
-            "--strategy=multi_worker with KERAS_BACKEND=jax wants jax.distributed.initialize to "
-            "have found other processes, and there is one: see the README's page on clusters."
-        )
     if kind == "one" or len(found) == 1:
         return Devices()
-    keras.distribution.set_distribution(
-        keras.distribution.DataParallel(devices=found, auto_shard_dataset=False)
-    )
-    return Devices(None, jax.process_index(), jax.process_count(), len(found))
+    distribution = keras.distribution.DataParallel(devices=found, auto_shard_dataset=False)
+    return Devices(None, jax.process_index(), jax.process_count(), len(found), distribution)
+
+
+def _join_jax():
+    """Joins JAX' other processes, where keras.distribution.initialize finds them."""
+    try:
+        keras.distribution.initialize()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"--strategy=multi_worker with KERAS_BACKEND=jax found no other processes ({reason}): "
+            "on a TPU slice JAX finds them itself; elsewhere set KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+            "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID, see "
+            "recipes/cluster/README.md."
+        ) from None
 
 
 def _multi_worker_model():
@@ -253,3 +272,32 @@ class _Predictor:
         )
         results = self._strategy.experimental_local_results(self._run(values))
         return np.concatenate([result.numpy() for result in results])
+
+
+class _JaxPredictor:
+    """Predicts this process' own batch in equal parts on its own devices: the other processes may
+    have other batches. Leaves the variables' memory alone, which Keras' predict gives away and an
+    optimizer's moving average may share."""
+
+    def __init__(self, model):
+        import jax
+
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
+        self._whole, self._parts = (
+            jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+            for axes in ((), ("batch",))
+        )
+        self._model = model
+        self._run = jax.jit(
+            lambda trained, other, x: model.stateless_call(trained, other, x, training=False)[0]
+        )
+
+    def predict_on_batch(self, pictures) -> np.ndarray:
+        import jax
+
+        model = self._model
+        weights = [
+            [jax.device_put(v.value.addressable_data(0), self._whole) for v in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        ]
+        return np.asarray(self._run(*weights, jax.device_put(np.asarray(pictures), self._parts)))
