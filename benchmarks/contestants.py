@@ -232,9 +232,60 @@ def convolutions(spec, gate):
         run(x)
 
 
+def bare_convolutions(spec, gate):
+    """The convolutions of our network's step alone, forward and both gradients: what a step takes
+    that does nothing else, by the kernels that all of TensorFlow's contestants use."""
+    import keras
+    import tensorflow as tf
+
+    model = _named(spec | {"flat": True})(input_shape=(spec["size"], spec["size"], 3))
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    tensors = {}  # shape -> its one tensor: 53 convolutions have some 20 shapes
+
+    def tensor(shape):
+        if shape not in tensors:
+            tensors[shape] = tf.cast(tf.random.normal(shape, stddev=0.02), spec["dtype"])
+        return tensors[shape]
+
+    done = []
+    for layer in layers:
+        form = {"strides": [1, *layer.strides, 1], "padding": layer.padding.upper()}
+        x, kernel, y = (
+            tensor(tuple(shape))
+            for shape in (
+                (spec["batch"], *layer.input.shape[1:]),
+                layer.kernel.shape,
+                (spec["batch"], *layer.output.shape[1:]),
+            )
+        )
+        done.append((x, kernel, y, form))
+
+    @tf.function
+    def run():
+        outputs = []
+        for number, (x, kernel, y, form) in enumerate(done):
+            outputs.append(tf.raw_ops.Conv2D(input=x, filter=kernel, **form))
+            gradient = {"out_backprop": y, **form}
+            outputs.append(
+                tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **gradient)
+            )
+            if number:  # nothing learns from the gradient of the pictures
+                outputs.append(
+                    tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, **gradient)
+                )
+        with tf.control_dependencies(outputs):
+            return tf.constant(0)
+
+    gate.say(ready={})
+    for step in itertools.count():
+        gate(step)
+        run()
+
+
 CONTESTANTS = {
-    f.__name__: f for f in (ours, stock, keras_applications, torch_loop, convolutions)
-}  # fmt: skip
+    f.__name__: f
+    for f in (ours, stock, keras_applications, torch_loop, convolutions, bare_convolutions)
+}
 
 
 def main():

@@ -13,7 +13,8 @@ depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), 
 Contestants are visited in turn, each in a process of its own (timing.py, contestants.py). "x" is how many
 times as fast as the section's first line, the median over the rounds; "best" is the quickest visits' ratio.
 "of peak" is the share of the machine's convolution rate, measured in the same rounds; a training step counts
-as three forward passes. An absent peer is skipped with the reason. Leave the machine in peace meanwhile:
+as three forward passes. "bound" is the network's convolutions alone, forward and gradients: no step of
+TensorFlow's can be faster. An absent peer is skipped with the reason. Leave the machine in peace meanwhile:
 PyTorch's threads wait for each other, so company costs it most.
 
 The tables go to standard error; standard output gets everything as one line of JSON: "seconds" are those of
@@ -91,10 +92,14 @@ def training_steps(section, net, steps):
         f"peak-{dtype}": {"contestant": "convolutions", "dtype": dtype}
         for dtype in ("float32", "bfloat16")
     }
+    bounds = {
+        f"bound-{dtype}": {"contestant": "bare_convolutions", "dtype": dtype} | net
+        for dtype in ("float32", "bfloat16")
+    }
     results = timing.interleave(
-        {name: command(spec) for name, spec in (entries | peaks).items()},
+        {name: command(spec) for name, spec in (entries | bounds | peaks).items()},
         rounds=FLAGS.rounds,
-        steps=dict.fromkeys(entries, steps) | dict.fromkeys(peaks, 1),
+        steps=dict.fromkeys([*entries, *bounds], steps) | dict.fromkeys(peaks, 1),
         say=lambda line: say(f"{section}: {line}"),
     )
     ran = {name: result for name, result in results.items() if "skipped" not in result}
@@ -102,6 +107,8 @@ def training_steps(section, net, steps):
     # PyTorch's network is the same and does not count itself.
     macs = max((ran[name]["ready"].get("macs", 0) for name in trained), default=0)
     for name, result in ran.items():
+        if name in bounds:
+            continue
         forward = 2 * macs * net["batch"] if name in entries else 2 * result["ready"]["macs"]
         passes = 3 if name in entries else 1
         result["gflops"] = passes * forward / statistics.median(result["seconds"]) / 1e9
@@ -112,6 +119,9 @@ def training_steps(section, net, steps):
         mine["x"] = timing.ratio(first["seconds"], mine["seconds"])
         mine["best_x"] = min(first["seconds"]) / min(mine["seconds"])
         mine["of_peak"] = peak and mine["gflops"] / peak["gflops"]
+    for name in bounds:
+        if name in ran and trained:
+            ran[name]["x"] = timing.ratio(ran[trained[0]]["seconds"], ran[name]["seconds"])
     title = f"{section}: {net['model']}, {net['size']} pixels, batch {net['batch']}"
     columns = {
         "pictures/s": ("pictures_per_second", ".1f"),

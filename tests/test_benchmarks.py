@@ -157,6 +157,9 @@ def test_small_run_with_an_absent_peer(tmp_path):
     assert ours["gflops"] == pytest.approx(3 * 2 * 40_551_040 * 2 / median / 1e9)
     peak = section["results"]["peak-float32"]["gflops"]
     assert ours["of_peak"] == pytest.approx(ours["gflops"] / peak)
+    bound = section["results"]["bound-float32"]  # the same network's convolutions alone
+    least = [a / b for a, b in zip(stock["seconds"], bound["seconds"], strict=True)]
+    assert bound["x"] == pytest.approx(sum(least) / 2)
     marks = {mark["what"]: mark for mark in section["marks"]}
     assert marks["ours, times as fast as stock"]["measured"] == ours["x"]
     assert marks["ours, times as fast as stock"]["met"] == (ours["x"] >= 1.25)
