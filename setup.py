@@ -42,6 +42,10 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",
+            # the schemas of recipes/cluster's manifests
+            "pyyaml>=6.0.3",
+            "kubeflow-trainer-api>=2.3.0",
+            "kubeflow-training>=1.9.4",
         ],
     },
     classifiers=[

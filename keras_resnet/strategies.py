@@ -142,7 +142,7 @@ def devices(kind: str, *, tpu: str = "local", zone=None, project=None) -> Device
         if not cluster:
             raise ValueError(
                 "--strategy=multi_worker finds its workers in the environment variable TF_CONFIG, "
-                "which is not set: see the README's page on clusters."
+                "which is not set: see recipes/cluster/README.md."
             )
         return _multi_worker(tf)
     units = tf.config.list_logical_devices("GPU")

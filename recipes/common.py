@@ -64,16 +64,14 @@ def make_workdir() -> epath.Path:
     return workdir
 
 
-def flags_text(*modules) -> str:
-    """The flags of the recipe and of this file as a flagfile, as they were typed or by default.
+def own_flags(recipe: str = "__main__") -> list:
+    """The flags that the module `recipe` and this one define."""
+    return FLAGS.get_flags_for_module(recipe) + FLAGS.get_flags_for_module(__name__)
 
-    Args:
-        modules: names of further modules whose flags belong to the recipe.
-    """
-    own = FLAGS.get_flags_for_module("__main__") + [
-        flag for module in (__name__, *modules) for flag in FLAGS.get_flags_for_module(module)
-    ]
-    return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
+
+def flags_text() -> str:
+    """The recipe's flags as a flagfile, as they were typed or by default."""
+    return "".join(f"{flag.serialize()}\n" for flag in own_flags() if flag.value is not None)
 
 
 def integers(name: str) -> list[int]:

@@ -24,7 +24,8 @@ class Bucket(MemoryFileSystem):
 
 @pytest.fixture
 def bucket(monkeypatch):
-    monkeypatch.setenv("EPATH_USE_TF", "false")  # whose own file systems know gs:// alone
+    # TensorFlow's own file systems know gs:// alone.
+    monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)
     fsspec.register_implementation("s3", Bucket, clobber=True)
     Bucket.store.clear()
     folder = epath.Path("s3://bucket/run")
