@@ -27,8 +27,8 @@ class _Kernels:
     def average_into(self, variables):
         """Overwrites `variables` by their moving average (`use_ema`)."""
         self._overwrite_model_variables_with_average_value(variables)
-        if keras.backend.backend() == "jax":  # or they share memory, which Keras' predict gives away
-            for variable in variables:
+        if keras.backend.backend() == "jax":
+            for variable in variables:  # or both share memory, which Keras' predict gives away
                 variable.assign(ops.copy(variable))
 
     def _clip_gradients(self, grads):

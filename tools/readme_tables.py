@@ -153,7 +153,7 @@ def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
     lines = ["| | pictures/s | CPU ms a picture |", "| --- | ---: | ---: |"]
     for name, figures in said["pipelines"]["results"].items():
         if "skipped" not in figures:
-            speed, cost = (statistics.median(figures[k]) for k in ("pictures_per_second", "cpu_ms"))
+            speed, cost = figures["pictures_per_second"], figures["cpu_ms"]
             bold = "**" if name.startswith("ours") else ""
             lines.append(f"| {bold}{name}{bold} | {speed:.0f} | {cost:.2f} |")
     lines += ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
