@@ -132,6 +132,7 @@ def test_mistakes_are_one_sentence(flags, sentence):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_small_run_with_an_absent_peer(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('PyTorch is not here.')")
     result = training(

@@ -33,6 +33,7 @@ def recipe():
     """The recipe as a module; its flags are defined once a process."""
     spec = importlib.util.spec_from_file_location("recipe_cifar10", child.RECIPE)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # absl asks there who defines a flag
     spec.loader.exec_module(module)
     return module
 

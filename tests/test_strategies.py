@@ -74,7 +74,8 @@ def one(pictures, tmp_path_factory):
     return rows, json.loads(ended.out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("cpus", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cpus", [2, 4])
 def test_mirrored_follows_one_device(cpus, one, pictures, tmp_path):
     ended = begin(tmp_path, pictures, "--strategy=mirrored", cpus=cpus).wait()
     assert ended.code == 0, ended.err
