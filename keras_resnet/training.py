@@ -154,7 +154,8 @@ def fit(
                 )
             except Exception as error:
                 # TensorFlow's errors have many bases; what `mend` does not know goes on its way.
-                if type(error).__name__ != "InvalidArgumentError" or not mend or not mend(run.step):
+                of_input = type(error).__name__ in ("InvalidArgumentError", "NotFoundError")
+                if not (of_input and mend and mend(run.step)):
                     raise
                 run.keep_metrics()
     return run.saved_seconds

@@ -61,12 +61,13 @@ def load(path: pathlib.Path, on_bad: str | None) -> Source:
             "both need the same class folders."
         )
     read = functools.partial(_read, root, opened)
+    file = None if opened else lambda name: f"{root}/{name}"
     index = {name: i for i, name in enumerate(class_names)}
     return Source(
         path.resolve().name,
         tuple(class_names),
-        _split(train, index, read, on_bad or "skip"),
-        _split(test, index, read, on_bad or "error"),
+        _split(train, index, read, on_bad or "skip", file),
+        _split(test, index, read, on_bad or "error", file),
     )
 
 
@@ -74,7 +75,7 @@ def _classes(files):
     return sorted({class_name for class_name, name in files if class_name and _is_picture(name)})
 
 
-def _split(files, index, read, on_bad):
+def _split(files, index, read, on_bad, file):
     if not files:
         return None
     good, bad = [], []
@@ -87,7 +88,8 @@ def _split(files, index, read, on_bad):
             good.append((index[class_name], name))
     good.sort()
     labels = np.array([label for label, _ in good], np.int32)
-    return Split(labels, Encoded(tuple(name for _, name in good), read, on_bad), tuple(sorted(bad)))
+    encoded = Encoded(tuple(name for _, name in good), read, on_bad, path=file)
+    return Split(labels, encoded, tuple(sorted(bad)))
 
 
 def _add(found, paths, wrapper, default):

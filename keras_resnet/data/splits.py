@@ -46,12 +46,14 @@ class Encoded:
         on_bad: what is done about a file that is no picture: "skip" or "error".
         runs: int32 [N], where pictures lie in larger files: neighbours of one number lie together
             there, and are best read at about the same time. None where it makes no difference.
+        path: name -> path of the file whose whole content `read` gives; None where it is no file.
     """
 
     names: Sequence[str]
     read: Callable[[str], bytes]
     on_bad: str
     runs: np.ndarray | None = None
+    path: Callable[[str], str] | None = None
 
     def __len__(self):
         return len(self.names)

@@ -1,6 +1,6 @@
 """Batches from encoded pictures of any size, ImageNet's: read, window, decode, resize, batch.
 
-A step's pictures are read by threads, a little ahead. For each the window is drawn in its source
+A step's pictures are read a little ahead (`reader`). For each the window is drawn in its source
 pixels; only that is decoded, and resized, by tf.data on all cores. All of it is a function of
 (seed, step), so a run starts at any step and reads nothing of those before.
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from keras_resnet.data import draws
 from keras_resnet.data.reader import Picture, Reader
@@ -26,13 +27,14 @@ from keras_resnet.data.splits import Split
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 _BLACK = Picture(np.zeros((1, 1, 3), np.uint8), 1, 1)  # stands where there is no picture
 
-# A picture on its way into the graph: a JPEG's bytes, or the raw pixels of the box alone; the box
-# (top, left, height, width); whether it is raw.
+# A picture on its way into the graph: a JPEG's bytes, the path of its file, or the raw pixels of the
+# box alone; the box (top, left, height, width); which of the three it is.
 _PICTURE = (
     tf.TensorSpec([None], tf.string),
     tf.TensorSpec([None, 4], tf.int32),
-    tf.TensorSpec([None], tf.bool),
+    tf.TensorSpec([None], tf.int32),
 )
+_BYTES, _PATH, _RAW = range(3)
 
 
 def training(split: Split, batch_size: int, *, start_step: int = 0, **arguments) -> tf.data.Dataset:
@@ -95,7 +97,8 @@ class Feed:
         part's share of the batch.
 
         Should TensorFlow's decoder mind what `images.jpeg_size` let pass (of 10,000 files damaged at
-        random, none), the step raises `tf.errors.InvalidArgumentError`: see `mend`.
+        random, none), or a file have changed since its first visit, the step raises
+        `tf.errors.InvalidArgumentError` or `NotFoundError`: see `mend`.
         """
         signature = [*_PICTURE, tf.TensorSpec([None], tf.bool), tf.TensorSpec([None], tf.int32)]
         if self._augment:
@@ -113,12 +116,13 @@ class Feed:
         return found
 
     def _undecodable(self, step):
-        indices, (encoded, boxes, raw, *_) = self._read(step)
+        indices, (encoded, boxes, kinds, *_) = self._read(step)
         failing = []
-        for index, picture, box, is_raw in zip(indices, encoded, boxes, raw, strict=True):
-            if not is_raw and (reason := _refusal(picture, box)):
+        for index, picture, box, kind in zip(indices, encoded, boxes, kinds, strict=True):
+            if reason := _refusal(picture, box, kind):
                 # Where the first pixel cannot be had, no window can, at any step.
-                self._reader.report(int(index), reason, bool(_refusal(picture, [0, 0, 1, 1])))
+                lasting = bool(_refusal(picture, [0, 0, 1, 1], kind))
+                self._reader.report(int(index), reason, lasting)
                 failing.append((step, int(index)))
         return failing
 
@@ -148,8 +152,8 @@ class Feed:
     def _permute(self, epoch):
         return draws.order(self._seed, epoch, len(self._labels), self._runs)
 
-    def _prepare(self, encoded, box, raw, mirrored, label, *place):
-        picture = _resize(_decode(encoded, box, raw), self._size, self._window.antialias)
+    def _prepare(self, encoded, box, kind, mirrored, label, *place):
+        picture = _resize(_decode(encoded, box, kind), self._size, self._window.antialias)
         picture = tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
         if self._augment:
             picture = _python(self._augmented, [picture, *place], tf.uint8)
@@ -235,8 +239,8 @@ class Evaluation:
         signature = [*_PICTURE, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)]
         dataset = _read_ahead(range(start, len(self)), self._read, signature)
 
-        def prepare(encoded, box, raw, label, weight):
-            return self._view(_decode(encoded, box, raw)), label, weight
+        def prepare(encoded, box, kind, label, weight):
+            return self._view(_decode(encoded, box, kind)), label, weight
 
         return _finish(dataset, prepare, self._indices.shape[1])
 
@@ -256,13 +260,13 @@ class Evaluation:
     def _mend(self, step):
         """Finds what TensorFlow's decoder minds in a batch; False if that is nothing."""
         self._refuse_bad()
-        encoded, boxes, raw, *_ = self._read(step)
+        encoded, boxes, kinds, *_ = self._read(step)
         failing = [
             (index, reason)
-            for index, picture, box, is_raw in zip(
-                self._indices[step], encoded, boxes, raw, strict=True
+            for index, picture, box, kind in zip(
+                self._indices[step], encoded, boxes, kinds, strict=True
             )
-            if not is_raw and (reason := _refusal(picture, box))
+            if (reason := _refusal(picture, box, kind))
         ]
         for index, reason in failing:
             self._reader.report(int(index), reason)
@@ -372,21 +376,26 @@ def _optioned(dataset):
 def _pack(pictures, boxes):
     """`_PICTURE` of each, as arrays."""
     encoded = np.empty(len(pictures), object)
-    raw = np.zeros(len(pictures), bool)
+    kinds = np.zeros(len(pictures), np.int32)
     for i, (picture, (top, left, height, width)) in enumerate(zip(pictures, boxes, strict=True)):
         encoded[i] = picture.content
-        if not isinstance(picture.content, bytes):
-            raw[i] = True
+        if isinstance(picture.content, str):
+            kinds[i] = _PATH
+        elif not isinstance(picture.content, bytes):
+            kinds[i] = _RAW
             encoded[i] = picture.content[top : top + height, left : left + width].tobytes()
-    return encoded, boxes, raw
+    return encoded, boxes, kinds
 
 
-def _decode(encoded, box, raw):
+def _decode(encoded, box, kind):
     """The pixels of the box, uint8 [h,w,3]."""
-    return tf.cond(
-        raw,
-        lambda: tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [box[2], box[3], 3]),
-        lambda: _decode_jpeg(encoded, box),
+    return tf.switch_case(
+        tf.convert_to_tensor(kind),
+        [
+            lambda: _decode_jpeg(encoded, box),
+            lambda: _decode_jpeg(tf.io.read_file(encoded), box),
+            lambda: tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [box[2], box[3], 3]),
+        ],
     )
 
 
@@ -394,13 +403,17 @@ def _decode_jpeg(encoded, box):
     return tf.image.decode_and_crop_jpeg(encoded, box, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _refusal(encoded, box):
+def _refusal(encoded, box, kind):
     """What TensorFlow has against decoding this window; None if nothing."""
+    if kind == _RAW:
+        return None
     try:
         with tf.device("CPU"):
-            _decode_jpeg(encoded, box)
+            _decode(encoded, box, kind)
     except tf.errors.InvalidArgumentError:
         return "cannot be decoded: damaged inside"
+    except tf.errors.OpError as error:
+        return f"cannot be read: {error.message}"
     return None
 
 
@@ -408,16 +421,21 @@ def _resize(picture, size, antialias):
     """uint8 [h,w,3] -> uint8 [size,size,3], bilinear."""
 
     def plain():
-        return tf.raw_ops.ResizeBilinear(
+        resized = tf.raw_ops.ResizeBilinear(
             images=picture[None], size=[size, size], half_pixel_centers=True
         )[0]
+        return tf.cast(resized + 0.5, tf.uint8)
 
-    def averaging():
-        return tf.image.resize(picture, [size, size], antialias=True)
+    def averaging():  # TensorFlow's own takes twice as long
+        return _python(lambda pixels: _averaged(pixels, size), [picture], tf.uint8)
 
-    if antialias:  # enlarging, both are the same, and the first costs a third
+    if antialias:  # enlarging, both are the same
         shrinking = tf.reduce_any(tf.shape(picture)[:2] > size)
         resized = tf.cond(shrinking, averaging, plain)
     else:
         resized = plain()
-    return tf.ensure_shape(tf.cast(resized + 0.5, tf.uint8), [size, size, 3])
+    return tf.ensure_shape(resized, [size, size, 3])
+
+
+def _averaged(pixels, size):
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

@@ -1,6 +1,7 @@
 """Streams of encoded pictures: the right windows of the right files, from any step, in any share."""
 
 import io
+import pathlib
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 tf = pytest.importorskip("tensorflow", reason="the streams are tf.data")
 
-from keras_resnet.data import draws, images, stream  # noqa: E402
+from keras_resnet.data import draws, folders, images, stream  # noqa: E402
 from keras_resnet.data.splits import Encoded, Split  # noqa: E402
 from keras_resnet.data.windows import RandomResizedCrop, ScaleCrop  # noqa: E402
 
@@ -381,6 +382,32 @@ def test_what_only_the_decoder_finds_is_mended(monkeypatch):
     strict = Split(files.labels, Encoded(files.pictures.names, files.pictures.read, "error"))
     with pytest.raises(ValueError, match="damaged: cannot be decoded: damaged inside"):
         list(stream.evaluation(strict, 4, lambda picture: tf.image.resize(picture, [8, 8])))
+
+
+def test_a_file_that_changes_after_its_first_visit_is_mended(tmp_path):
+    """Files of their own are TensorFlow's to read from the second visit on, to the same pixels."""
+    for i in range(6):
+        path = tmp_path / f"{i % 2}/{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(jpeg(smooth(i, 60, 50)))
+    files = folders.load(tmp_path, None).train
+    settings = {"window": SMALL, "size": 32, "seed": SEED}
+    feed = stream.Feed(files, 2, **settings)
+    take(feed.batches(), 3)
+    again = take(feed.batches(3), 3)
+    assert_same(again, take(stream.training(files, 2, **settings, start_step=3), 3))
+    order = draws.permutation(SEED, 2, 6)
+    for position, damage in enumerate((lambda path: path.write_bytes(b"no"), pathlib.Path.unlink)):
+        step = 6 + position  # of the third epoch
+        damage(pathlib.Path(files.pictures.path(files.pictures.names[order[2 * position]])))
+        with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.NotFoundError)):
+            take(feed.batches(step), 1)
+        assert feed.mend(step) and not feed.mend(step)
+    assert [reason[:14] for _, reason in sorted(feed.bad.items(), key=lambda item: item[1])] == [
+        "cannot be deco",
+        "cannot be read",
+    ]
+    take(feed.batches(6), 6)
 
 
 @pytest.mark.parametrize(
