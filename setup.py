@@ -34,8 +34,10 @@ setup(
         "scikit-learn>=1.5",  # the digits
         "matplotlib>=3.9",
         "pillow>=10.4",
+        "safetensors>=0.4.3",
     ],
     extras_require={
+        "torch": ["torch>=2.4"],  # reads PyTorch's pickled checkpoints
         "test": [
             "pytest>=8",
             "ruff==0.17.5",
@@ -46,6 +48,10 @@ setup(
             "pyyaml>=6.0.3",
             "kubeflow-trainer-api>=2.3.0",
             "kubeflow-training>=1.9.4",
+            # the references of conversions; this version has a build for the CPU alone
+            "torch==2.13.0",
+            "timm>=1.0.31",
+            "transformers>=5.23",
         ],
     },
     classifiers=[

@@ -6,7 +6,7 @@ import warnings
 
 import keras
 
-from keras_resnet import fronts, models
+from keras_resnet import fronts, models, progress
 from keras_resnet import weights as weight_files
 from keras_resnet.blocks import SHORTCUTS
 from keras_resnet.layers import Layers
@@ -17,7 +17,9 @@ Arguments mean what they mean in keras.applications, except that pictures come i
 
 Args:
     include_top: end in global average pooling and a Dense classifier.
-    weights: None (random), or the path of a `.keras` or `.weights.h5` file of this network.
+    weights: None (random); the path of a file of this network's weights: our `.keras` or `.weights.h5`, torchvision's
+        or timm's state dict (`.safetensors`, `.pth`, ...), keras.applications' `.h5`, akamaster's CIFAR nets, or
+        Hugging Face's folder; or a published name as "torchvision/IMAGENET1K_V2" (`keras_resnet.weights`).
     input_tensor: Keras tensor to use as picture input.
     input_shape: (height, width, channels), at least {stride}x{stride}; default ({size}, {size}, 3), or
         (None, None, 3) without top.
@@ -27,8 +29,9 @@ Args:
     name: of the model.
     preprocessing: the network takes RGB pictures in 0..255, uint8 or float, and normalises them as its
         first layer: "torch", "caffe" or "tf" (the modes of keras.applications.imagenet_utils), a
-        `Preprocessing`, or None for inputs that are normalised already. With 1 or 4 channels the
-        average of the three channels' statistics serves.
+        `Preprocessing`, or None for inputs that are normalised already. "auto" is the weights' own, or
+        "torch". With 1 or 4 channels the average of the three channels' statistics serves; weights for
+        3 channels are adapted in the first convolution.
     shortcut: None for the network's own; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
         `keras_resnet.blocks`.
     layers: `Layers`: activation, norm, initialiser and padding of every layer.
@@ -37,7 +40,8 @@ Returns:
     A functional keras.Model: float32 [B,classes], or features.
 
 Raises:
-    ValueError: an argument outside the above; a weights file that is absent, damaged or of another network.
+    ValueError: an argument outside the above; weights that are absent, damaged, of another network or of other
+        classes (`keras_resnet.transfer` replaces a head), or that contradict `preprocessing`.
 """
 
 
@@ -89,7 +93,7 @@ def _named(network):
         classifier_activation="softmax",
         name=network.lower(),
         *,
-        preprocessing="torch",
+        preprocessing="auto",
         shortcut=None,
         layers=Layers(),
     ):
@@ -98,7 +102,11 @@ def _named(network):
                 "keras_resnet's networks are channels-last; "
                 "call keras.config.set_image_data_format('channels_last') first."
             )
-        weight_files.check(weights)
+        found = None if weights is None else weight_files.find(weights, network)
+        if found is not None:
+            preprocessing = found.preprocessing(preprocessing)
+        elif preprocessing == "auto":
+            preprocessing = "torch"
         if include_top:
             if not isinstance(classes, int) or classes < 1:
                 raise ValueError(f"classes must be a positive integer; got {classes!r}.")
@@ -106,6 +114,14 @@ def _named(network):
                 raise ValueError(
                     'With weights, classifier_activation must be None or "softmax"; '
                     f"got {classifier_activation!r}."
+                )
+            if found is not None and found.classes != classes:
+                has = "no classifier" if found.classes is None else f"{found.classes} classes"
+                raise ValueError(
+                    f"The weights {weights} have {has}, but classes={classes}: pass classes={found.classes}, or "
+                    "build with include_top=False; keras_resnet.transfer gives a network another head."
+                    if found.classes
+                    else f"The weights {weights} have no classifier: build with include_top=False."
                 )
         if input_tensor is None:
             shape = _input_shape(spec, input_shape, include_top)
@@ -135,8 +151,29 @@ def _named(network):
             loop=spec.loop,
             name=name,
         )
-        if weights is not None:
-            weight_files.load_into(model, weights)
+        if found is None:
+            return model
+        shape = model.inputs[0].shape
+        adapted = found.channels == 3 and shape[-1] in (1, 4)
+        if not adapted and include_top == (found.classes is not None):
+            found.load(model)
+            return model
+        # What the file holds, whole; then what of it is wanted.
+        whole = build(
+            found.classes is not None,
+            input_shape=(*(side or spec.size for side in shape[1:3]), found.channels),
+            classes=found.classes or 1,
+            preprocessing=preprocessing,
+            shortcut=shortcut,
+            layers=layers,
+        )
+        found.load(whole)
+        if adapted:
+            progress.say(
+                f"{network}: the first convolution of {weights}, made for 3 channels, "
+                f"{'is summed over them' if shape[-1] == 1 else 'is repeated, at 3/4,'} for {shape[-1]}."
+            )
+        _copy(whole, model, shape[-1])
         return model
 
     build.__name__ = build.__qualname__ = network
@@ -148,6 +185,15 @@ def _named(network):
         stride=spec.output_stride,
     )
     return build
+
+
+def _copy(whole, model, channels):
+    for layer in model.layers:
+        if layer.weights:
+            values = whole.get_layer(layer.name).get_weights()
+            if layer.name in ("conv1_conv", "conv1_1_conv") and values[0].shape[2] != channels:
+                values[0] = weight_files.adapt(values[0], channels)
+            layer.set_weights(values)
 
 
 _CONSTRUCTORS = {network: _named(network) for network in models.NETWORKS}

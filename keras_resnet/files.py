@@ -16,7 +16,7 @@ from etils import epath
 def aside(path):
     """Gives a local path to write to; on leaving, that file takes the name `path` in one step.
 
-    A process killed at any moment leaves `path` as it was. The aside keeps the suffix, which
+    A process killed at any moment leaves `path` as it was. The aside keeps all suffixes, which
     some writers insist on. Raises `OSError`, a sentence with `path`, on a full disk and the like,
     the aside removed.
     """
@@ -28,7 +28,7 @@ def aside(path):
             with _as_os_error(path):
                 path.write_bytes(part.read_bytes())
         return
-    part = pathlib.Path(path).with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = pathlib.Path(path).with_name(f".{os.getpid()}.part.{path.name}")
     try:
         yield part
         with open(part, "rb+") as file:

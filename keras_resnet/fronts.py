@@ -37,6 +37,28 @@ MODES = {
 }
 
 
+def named(preprocessing) -> Preprocessing:
+    """The `Preprocessing` of a mode's name, or what is one already.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(preprocessing, str):
+        preprocessing = MODES.get(preprocessing, preprocessing)
+    if not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            f"preprocessing must be one of {', '.join(MODES)}, None or a Preprocessing; got {preprocessing!r}."
+        )
+    return preprocessing
+
+
+def same(one, other) -> bool:
+    """Whether two modes or `Preprocessing`s are one to a thousandth of a step of 256."""
+    one, other = named(one), named(other)
+    values = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=True)
+    return one.bgr == other.bgr and all(abs(a - b) < 1e-3 for a, b in values)
+
+
 def pictures(x, preprocessing="torch"):
     """[B,...,C] pictures, uint8 or float 0..255 -> float32, normalised under any precision policy.
 
@@ -51,16 +73,7 @@ def pictures(x, preprocessing="torch"):
     """
     if preprocessing is None:
         return x
-    if isinstance(preprocessing, str):
-        if preprocessing not in MODES:
-            raise ValueError(
-                f"preprocessing must be one of {', '.join(MODES)}, None or a Preprocessing; got {preprocessing!r}."
-            )
-        preprocessing = MODES[preprocessing]
-    elif not isinstance(preprocessing, Preprocessing):
-        raise ValueError(
-            f"preprocessing must be one of {', '.join(MODES)}, None or a Preprocessing; got {preprocessing!r}."
-        )
+    preprocessing = named(preprocessing)
     channels = x.shape[-1]
     if channels not in (1, 3, 4):
         raise ValueError(

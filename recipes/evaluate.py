@@ -9,8 +9,9 @@ One crop: shorter side to --resize (bilinear, antialiased, rounded: Pillow's to 
 at each, and their mirrors, through the network as a convolution (paper, 3.4); a step is then of
 pictures that are alike in size. Probabilities are averaged over views and networks.
 
-A class folder's label: its line in --labels; else, where the folders are as many as the network's
-outputs, its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
+A class folder's label: its line in --labels; else its place among the names that the network was
+trained with, where the file has them; else, where the folders are as many as the network's outputs,
+its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
 place among ImageNet's. --labels has a line a class: `folder` in the order of the index, or `folder
 index`, what follows being ignored. Folders may share an index; an index may have no folder.
 
@@ -23,15 +24,26 @@ cross-entropy, nats). What ends in an error says so in one sentence and exits wi
 """
 
 import dataclasses
+import json
 import os
 import pathlib
+import sys
 
 import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from keras_resnet import applications, evaluation, labels, models, plots, progress, weights
+from keras_resnet import (
+    applications,
+    evaluation,
+    files,
+    labels,
+    plots,
+    progress,
+    runtime,
+    weights,
+)
 from keras_resnet.data import draws, sources, splits, stream, views
 
 FLAGS = flags.FLAGS
@@ -41,8 +53,8 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "weights",
     [],
-    ".keras files, or .weights.h5 files of --model with its default preprocessing; several, with "
-    "commas, are averaged.",
+    ".keras files; or, of --model, whatever its builder's weights= reads (a state dict, Hugging "
+    "Face's folder, a published name); several, with commas, are averaged.",
 )
 flags.DEFINE_string(
     "data",
@@ -79,6 +91,12 @@ flags.DEFINE_string("confusion", None, "PNG to draw which class was taken for wh
 flags.DEFINE_string(
     "mistakes", None, "PNG to draw the mistakes of highest loss; they are listed too."
 )
+flags.DEFINE_string(
+    "card",
+    None,
+    "Name of an accuracy card, NAME.md and NAME.json; a further evaluation of the same weights "
+    "adds its line.",
+)
 flags.DEFINE_bool(
     "skip_bad", False, "Leave out files that are no pictures, instead of refusing them."
 )
@@ -95,7 +113,8 @@ def run() -> dict:
     # --- networks
     progress.say(f"Reading {FLAGS.data}.")
     source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else "error")
-    loaded = [network(path, len(source.class_names)) for path in FLAGS.weights]
+    loaded, files_found = zip(*map(network, FLAGS.weights), strict=True)
+    contract = files_found[0].contract
     classes = loaded[0].output_shape[-1]
     for path, model in zip(FLAGS.weights, loaded, strict=True):
         if model.output_shape[-1] != classes:
@@ -103,14 +122,14 @@ def run() -> dict:
                 f"{path} has {model.output_shape[-1]} classes, {FLAGS.weights[0]} has {classes}: "
                 "only networks of the same classes can be averaged."
             )
-    size, resize = sizes(loaded[0])
+    size, resize = sizes(loaded[0], contract)
     side = None if FLAGS.scales else size
     networks = [evaluation.logits(model, (side, side)) for model in loaded]
 
     # --- pictures
     split = chosen_split(source)
     seen = {source.class_names[i] for i in np.unique(split.labels)}
-    index, names = class_indices(source.class_names, seen, classes)
+    index, names = class_indices(source.class_names, seen, classes, contract.class_names)
     targets = index[split.labels]
     scales = [int(scale) for scale in FLAGS.scales]
     if scales:
@@ -162,7 +181,7 @@ def run() -> dict:
         f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
         f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
     )
-    return {
+    final = {
         "examples": total.examples,
         "top1_correct": total.correct,
         "top5_correct": total.top5_correct,
@@ -170,6 +189,9 @@ def run() -> dict:
         "top5": total.top5_accuracy,
         "loss": total.loss,
     }
+    if FLAGS.card:
+        write_card(loaded, files_found, form, final)
+    return final
 
 
 def refuse_contradictions():
@@ -180,6 +202,8 @@ def refuse_contradictions():
             )
     if not all(scale.isdecimal() and int(scale) for scale in FLAGS.scales):
         raise ValueError(f"--scales takes pixels with commas; got {','.join(FLAGS.scales)}.")
+    if FLAGS.card and not os.access(pathlib.Path(FLAGS.card).absolute().parent, os.W_OK):
+        raise ValueError(f"--card={FLAGS.card}: its folder is not there or cannot be written.")
     for name in ("confusion", "mistakes"):
         path = getattr(FLAGS, name)
         if path and not path.lower().endswith(".png"):
@@ -191,9 +215,11 @@ def refuse_contradictions():
 # --- networks
 
 
-def network(path, folders):
-    """The network of a file, of `folders` classes if that is what the weights have."""
-    if path.endswith(".keras"):
+def network(path):
+    """(the network of a file, what was found in it)."""
+    found = weights.find(path, FLAGS.model)
+    name = FLAGS.model or (found.contract.network if found.certain else None)
+    if found.peer == "keras" and path.endswith(".keras"):
         model = weights.load(path)
         evaluation.check(model)
         known = {name.lower(): name for name in applications.list_models()}
@@ -202,24 +228,19 @@ def network(path, folders):
                 f"--model={FLAGS.model} contradicts --weights={path}, which holds "
                 f"{known[model.name]}: leave --model out."
             )
-        return model
-    if not FLAGS.model:
+        return model, found
+    if not name:
         raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
-    constructor, mistakes = applications.get(FLAGS.model), []
-    for classes in dict.fromkeys((models.NETWORKS[FLAGS.model].classes, folders, 1001)):
-        model = constructor(classes=classes)
-        try:
-            weights.load_into(model, path)
-            return model
-        except ValueError as mistake:
-            mistakes.append(mistake)
-    raise mistakes[0]
+    if found.classes is None:
+        raise ValueError(f"--weights={path} has no classifier, so there is nothing to evaluate.")
+    return applications.get(name)(weights=path, classes=found.classes), found
 
 
-def sizes(model):
+def sizes(model, contract):
     """Pixels of the crop, and of the shorter side before it."""
-    size = FLAGS.size or model.input_shape[1] or 224
-    resize = FLAGS.resize or (size if size <= SMALL else round(size / 0.875))
+    size = FLAGS.size or contract.size or model.input_shape[1] or 224
+    known = contract.resize if size == contract.size else None
+    resize = FLAGS.resize or known or (size if size <= SMALL else round(size / 0.875))
     if size > resize:
         raise ValueError(
             f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
@@ -270,12 +291,15 @@ def stepwise(split, batch_size, view):
     )
 
 
-def class_indices(folders, seen, classes):
+def class_indices(folders, seen, classes, trained):
     """The network's index of each class folder, int64 [len(folders)], and a name for each index;
-    folders that are not `seen` (hold no picture of the split) need none: -1."""
+    folders that are not `seen` (hold no picture of the split) need none: -1. `trained`: the names
+    that the network was trained with, where they are known."""
     imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
     if FLAGS.labels:
         listed, where = read_labels(FLAGS.labels, folders), f"--labels={FLAGS.labels}"
+    elif len(trained) == classes and set(trained) >= seen:
+        listed, where = {name: i for i, name in enumerate(trained)}, "the network"
     elif len(folders) == classes or (len(folders), classes) == (1000, 1001):
         listed, where = {name: i for i, name in enumerate(folders)}, FLAGS.data
     elif imagenet.keys() >= seen:
@@ -347,7 +371,62 @@ def read_labels(path, folders):
     return listed
 
 
-# --- mistakes and tables
+# --- cards, mistakes and tables
+
+
+def write_card(networks, files_found, form, final):
+    """NAME.json and NAME.md: which weights, what is known of them, and a line an evaluation."""
+    path = pathlib.Path(FLAGS.card).with_suffix(".json")
+    card = {
+        "networks": [FLAGS.model or model.name for model in networks],
+        "weights": [
+            {"file": os.path.basename(found.path), "sha256": weights.sha256(found.path)}
+            for found in files_found
+        ],
+        "contracts": [dataclasses.asdict(found.contract) for found in files_found],
+        "evaluations": {},
+    }
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        if before["weights"] == card["weights"]:
+            card["evaluations"] = before["evaluations"]
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"--card={FLAGS.card}: {path} is no card ({error}): name another."
+        ) from None
+    data = os.path.basename(os.path.normpath(FLAGS.data))
+    card["evaluations"][f"{data}: {form}"] = final | {
+        "command": command(),
+        "versions": runtime.versions(),
+    }
+    files.write(path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"# {', '.join(card['networks'])}", ""]
+    for file, contract in zip(card["weights"], card["contracts"], strict=True):
+        lines += [f"- weights `{file['file']}`, SHA-256 `{file['sha256']}`"]
+        known = {name: value for name, value in contract.items() if value}
+        known["class_names"] = len(known.get("class_names", ())) or "not in the file"
+        lines += [f"- {name}: {value}" for name, value in known.items()]
+    lines += ["", "| on | examples | top-1 | top-5 | loss, nats | command |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | --- |"]
+    for name, row in card["evaluations"].items():
+        shares = (f"{row[f'top{n}_correct']} ({row[f'top{n}']:.2%})" for n in (1, 5))
+        lines.append(
+            f"| {name} | {row['examples']} | {' | '.join(shares)} | {row['loss']:.4f} | `{row['command']}` |"
+        )
+    files.write(path.with_suffix(".md"), "\n".join(lines) + "\n")
+    progress.say(f"Written: {path.with_suffix('.md')} and {path.name}.")
+
+
+def command():
+    """The command line, files by their names alone."""
+    words = []
+    for word in sys.argv[1:]:
+        name, equals, value = word.partition("=")
+        values = (os.path.basename(part.rstrip("/")) for part in value.split(","))
+        words.append(name + equals + ",".join(values))
+    return " ".join(["python recipes/evaluate.py", *words])
 
 
 def kept(worst, verdicts, pictures, shares, places):

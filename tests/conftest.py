@@ -11,6 +11,7 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared/data"
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +50,15 @@ def run_python(tmp_path):
         return result
 
     return run
+
+
+@pytest.fixture
+def shared():
+    """Gives a path of the data that lies beside the repository; skips where there is none."""
+
+    def find(name):
+        if not (SHARED / name).exists():
+            pytest.skip(f"{SHARED / name} is not there")
+        return SHARED / name
+
+    return find

@@ -26,3 +26,19 @@ def network(classes, seed=0, size=32):
     kernel, bias = kernel * scale, -(pooled @ kernel).mean(0) * scale
     model.layers[-1].set_weights([kernel, bias])
     return model
+
+
+def randomised(model, seed=0):
+    """A Keras network with weights and statistics that keep signals in size."""
+    random = np.random.default_rng(seed)
+    values = []
+    for variable in model.weights:
+        shape, kind = tuple(variable.shape), variable.path.rpartition("/")[2]
+        if len(shape) > 1:
+            values.append(random.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape))
+        elif kind in ("gamma", "moving_variance"):
+            values.append(random.uniform(0.5, 1.5, shape))
+        else:
+            values.append(random.normal(0, 0.2, shape))
+    model.set_weights(values)
+    return model

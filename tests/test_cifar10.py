@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import child
 import keras
 import numpy as np
 import pytest
@@ -16,9 +17,6 @@ from absl import flags
 
 from keras_resnet import logs, schedules, training
 from keras_resnet.data import sources
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import child
 
 FLAGFILES = child.RECIPE.parent / "flagfiles"
 PRESETS = ("paper", "short", "demo")

@@ -1,20 +1,16 @@
 """The evaluation recipe as its user runs it: one command, its JSON, its tables, its sentences."""
 
 import json
-import pathlib
 import re
-import sys
 
+import child
 import numpy as np
 import pytest
 from PIL import Image
-
-from keras_resnet import applications, evaluation, labels
-from keras_resnet.data import images, views
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import child
 from telling import network, smooth
+
+from keras_resnet import applications, evaluation, labels, weights
+from keras_resnet.data import images, views
 
 pytest.importorskip("tensorflow")
 RECIPE = child.RECIPE.with_name("evaluate.py")
@@ -344,3 +340,24 @@ def test_mistakes_end_in_one_sentence(given, sentence, mistaken, tmp_path):
     assert last.startswith("evaluate.py: ")
     assert sentence in last
     assert all(line.startswith("Reading") for line in before)
+
+
+def test_cards_gather_the_evaluations_of_one_set_of_weights(place, tmp_path):
+    card = tmp_path / "card"
+    common = (f"--weights={place}/0.keras", f"--data={place}/data", f"--card={card}")
+    first = result(tmp_path / "log", *common, "--resize=36")
+    second = result(tmp_path / "log", *common, "--resize=40")
+    read = json.loads(card.with_suffix(".json").read_text("utf-8"))
+    [file] = read["weights"]
+    assert file["file"] == "0.keras" and file["sha256"] == weights.sha256(place / "0.keras")
+    for final, resize in ((first, 36), (second, 40)):
+        row = read["evaluations"][f"data: the centre of 32 in {resize}"]
+        assert {key: row[key] for key in final} == final
+        assert row["command"].startswith("python recipes/evaluate.py --weights=0.keras --data=data")
+    text = card.with_suffix(".md").read_text("utf-8")
+    assert text.count(f"| {first['examples']} | {first['top1_correct']} (") == 2 - (
+        first["top1_correct"] != second["top1_correct"]
+    )
+    other = result(tmp_path / "log", f"--weights={place}/1.keras", *common[1:], "--resize=36")
+    read = json.loads(card.with_suffix(".json").read_text("utf-8"))
+    assert [row["loss"] for row in read["evaluations"].values()] == [other["loss"]]

@@ -2,18 +2,15 @@
 
 import io
 import pathlib
-import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
+from telling import network, smooth
 
 from keras_resnet import applications, evaluation
 from keras_resnet.data import images, views
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from telling import network, smooth
 
 pytest.importorskip("tensorflow")
 SAMPLE = pathlib.Path(__file__).parents[2] / "shared/data/imagenet_sample/imagenet_sample_145.zip"

@@ -5,17 +5,14 @@ import pathlib
 import random
 import shutil
 import signal
-import sys
 
+import child
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_resnet import logs
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import child
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "imagenet.py"

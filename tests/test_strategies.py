@@ -5,17 +5,14 @@ import os
 import pathlib
 import signal
 import socket
-import sys
 import time
 
+import child
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_resnet import logs, strategies
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import child
 
 RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "imagenet.py"
 # One batch an epoch: the log has a row a step. MixUp pairs neighbours, so replicas hold whole pairs.

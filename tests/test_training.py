@@ -1,7 +1,6 @@
 """Stops of every kind change nothing: weights and log come out the same, bit for bit."""
 
 import os
-import pathlib
 import pickle
 import random
 import signal
@@ -12,11 +11,9 @@ import time
 import keras
 import numpy as np
 import pytest
+from child import Child, newest_step, train_digits
 
 from keras_resnet import checkpoints, evaluation, logs, optimizers, progress, schedules, training
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from child import Child, newest_step, train_digits
 
 STEPS = 60  # 5 epochs of 11, and a last one of 5
 TIMED = ("seconds", "images_per_second", "input_wait")

@@ -1,5 +1,19 @@
-"""Weights in and out: one small file a peer. So far our own `.keras` and `.weights.h5`."""
+"""Weights in and out: one small file a peer, and the contract that a set of weights carries."""
 
-from keras_resnet.weights.native import check, load, load_into
+from keras_resnet.weights.contract import Contract, contract_of, save
+from keras_resnet.weights.found import Found, adapt, find
+from keras_resnet.weights.native import load
+from keras_resnet.weights.peers import save_safetensors
+from keras_resnet.weights.published import sha256
 
-__all__ = ["check", "load", "load_into"]
+__all__ = [
+    "Contract",
+    "Found",
+    "adapt",
+    "contract_of",
+    "find",
+    "load",
+    "save",
+    "save_safetensors",
+    "sha256",
+]

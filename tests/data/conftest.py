@@ -1,27 +1,13 @@
 """Small pictures, in every way that they come."""
 
 import io
-import pathlib
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data"
 FORMATS = {"png": {}, "webp": {"lossless": True}, "bmp": {}, "gif": {}, "jpg": {"quality": 95}}
-
-
-@pytest.fixture
-def shared():
-    """Gives a path of the data that lies beside the repository; skips where there is none."""
-
-    def find(name):
-        if not (SHARED / name).exists():
-            pytest.skip(f"{SHARED / name} is not there")
-        return SHARED / name
-
-    return find
 
 
 def picture(seed, size=8):

@@ -1,0 +1,175 @@
+"""Finds out what a file of weights is, by its content, and loads it: see `find`."""
+
+import dataclasses
+import os
+import warnings
+
+import keras
+import numpy as np
+
+from keras_resnet import fronts, models
+from keras_resnet.weights import contract as contracts
+from keras_resnet.weights import keras_applications, names, native, peers, published
+from keras_resnet.weights.contract import Contract
+
+# The paper's networks and those whose bottlenecks stride on the 3x3: alike in all shapes.
+_TWINS = {f"ResNet{n}": f"ResNet{n}V1_5" for n in (50, 101, 152)}
+_TWINS |= {v1_5: v1 for v1, v1_5 in _TWINS.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A file of weights, looked into.
+
+    Args:
+        path: of the file, or of Hugging Face's folder.
+        peer: who named its tensors: a key of `names.FORMS`, "keras" (ours) or "keras.applications".
+        network: that it is to be loaded into, by our name.
+        contract: what is known of it.
+        certain: whether the contract comes from the file or its publisher, not from a convention.
+        classes: of its classifier; None where it has none.
+        channels: of the pictures that it reads.
+        content: what `load` needs.
+    """
+
+    path: object
+    peer: str
+    network: str | None
+    contract: Contract
+    certain: bool
+    classes: int | None
+    channels: int
+    content: object
+
+    def preprocessing(self, asked):
+        """For the network that takes these weights: what was `asked` for, or with "auto" theirs.
+
+        Raises:
+            ValueError: `asked` contradicts the contract.
+        """
+        own = self.contract.preprocessing
+        own = fronts.Preprocessing(*map(_tupled, own)) if isinstance(own, (list, tuple)) else own
+        if isinstance(asked, str) and asked == "auto":
+            return own or "torch"
+        if asked is None or own is None or not self.certain or fronts.same(asked, own):
+            return asked
+        raise ValueError(
+            f"{self.path} was trained with preprocessing={own!r}, not {asked!r}: leave preprocessing "
+            "out, and the network takes its weights' own."
+        )
+
+    def load(self, model: keras.Model) -> None:
+        """Gives `model`, of the same form, classes and channels, the weights: all or none.
+
+        Raises:
+            ValueError: they do not fit; the first five differences are listed.
+        """
+        try:
+            if self.peer == "keras":
+                native.load_into(model, self.path, self.content)
+            elif self.peer == "keras.applications":
+                keras_applications.load(model, self.path, self.content, self.classes)
+            else:
+                peers.load(model, self.content, self.peer)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path} does not fit {model.name}: {_sentence(error)}"
+            ) from error
+
+
+def find(weights, network: str | None) -> Found:
+    """Looks into a file of weights, or fetches a published one; what it is, its content says.
+
+    Args:
+        weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of
+            Hugging Face's folder; or the name of a published set, as "torchvision/IMAGENET1K_V2".
+        network: that will take them, a name in `list_models()`; None if that is not known.
+
+    Raises:
+        ValueError: no such file or name; the file is damaged or of an unknown kind, wants code run, or is
+            by its contract another network's.
+    """
+    contract = None
+    if network and published.is_name(weights):
+        weights, contract = published.fetch(network, str(weights))
+    path = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    if not isinstance(path, str) or not os.path.exists(path):
+        raise ValueError(
+            "weights must be None (random), the path of a file of weights, or a published name as "
+            f"'torchvision/IMAGENET1K_V1'; got {weights!r}, which is no file."
+        )
+    try:
+        found = _looked_into(path, network, contract)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as weights: {_sentence(error)}") from None
+    _check_network(found, network)
+    return found
+
+
+def _looked_into(path, network, contract):
+    if os.path.isfile(path) and not os.path.getsize(path):
+        raise ValueError("it is empty")
+    if os.path.isfile(path) and native.is_keras(path):
+        shapes = native.shapes(path)
+        theirs = keras_applications.recognise(list(shapes.values()))
+        own = contract or contracts.contract_of(path)
+        certain = own is not None
+        if theirs:
+            own = own or Contract(theirs, "caffe", 224, 256, source="keras.applications")
+            certain, content, peer = True, theirs, "keras.applications"
+        else:
+            own = own or native.contract(path)
+            certain, content, peer = certain or own is not None, shapes, "keras"
+        classes, kernels = native.classes(shapes), [s for s in shapes.values() if len(s) == 4]
+        depths = {shape[2] for shape in kernels}
+        channels = next((n for n in (3, 1, 4) if n in depths), 3)
+        return Found(path, peer, network, own or Contract(), certain, classes, channels, content)
+    content, peer, own, certain = peers.read(path)
+    head = content.get(f"{names.FORMS[peer].head}.weight")
+    stem = next(shape for shape in content.values() if len(shape) == 4)
+    own = contract or own
+    known = own or Contract(network, "torch")
+    return Found(
+        path, peer, network, known, certain or bool(contract), head and head[0], stem[1], content
+    )
+
+
+def _check_network(found, network):
+    """Refuses another network's weights; warns where the two that are alike in all shapes cannot be told apart."""
+    theirs = found.contract.network if found.certain else None
+    if network and theirs and theirs in models.NETWORKS and theirs != network:
+        why = ""
+        if _TWINS.get(network) == theirs:
+            why = " (the same shapes, but another convolution of a block strides)"
+        raise ValueError(
+            f"{found.path} holds the weights of {theirs}, not of {network}{why}: build "
+            f"keras_resnet.{theirs}."
+        )
+    if network in _TWINS and not theirs:
+        if found.peer in ("torchvision", "timm") and network.endswith("V1_5"):
+            return  # the convention of both
+        warnings.warn(
+            f"{found.path} does not say whether it is of {network} or of {_TWINS[network]}, whose shapes are "
+            "the same: compare a known answer before you trust it. Files written by "
+            "keras_resnet.weights.save and recipes/convert.py do say.",
+            stacklevel=5,
+        )
+
+
+def adapt(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A first kernel [k,k,C,F] for pictures of other channels: for one, the sum over C, so that gray answers as its
+    RGB copy does; for more, C's kernels in turn, scaled so that equal channels give the same sum."""
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    turns = [i % kernel.shape[2] for i in range(channels)]
+    return kernel[:, :, turns] * (kernel.shape[2] / channels)
+
+
+def _tupled(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _sentence(error):
+    return f"{str(error).rstrip('.')}."

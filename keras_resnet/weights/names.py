@@ -1,0 +1,185 @@
+"""What peers call the tensors that ours correspond to, and how they lay them out."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+_BLOCK = re.compile(r"conv(\d+)_block(\d+)_(.+)")
+_STEM = re.compile(r"conv1_(?:(\d)_)?(conv|bn)")
+_TORCH = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "bias": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+class Form(NamedTuple):
+    """How a peer names what stands where in a network.
+
+    Args:
+        stem: (which convolution of a deep stem, or None; "conv" or "bn") -> name.
+        block: (stage from 1, block from 0, what of it as ours names it) -> name.
+        closing: of the norm in front of the head, V2 alone.
+        head: of the classifier.
+    """
+
+    stem: Callable[[str | None, str], str]
+    block: Callable[[int, int, str], str]
+    closing: str
+    head: str
+
+    def name(self, layer: str, variable: str) -> str:
+        """Of our layer's variable: ("conv2_block1_1_bn", "gamma") -> "layer1.0.bn1.weight"."""
+        if layer == "predictions":
+            place = self.head
+        elif layer == "post_bn":
+            place = self.closing
+        elif match := _BLOCK.fullmatch(layer):
+            place = self.block(int(match[1]) - 1, int(match[2]) - 1, match[3])
+        elif match := _STEM.fullmatch(layer):
+            place = self.stem(match[1], match[2])
+        else:
+            raise ValueError(f"the layer {layer} has no name there")
+        return f"{place}.{_TORCH[variable]}"
+
+
+# --- torchvision, and timm whose names are the same where it has the same
+
+
+def _torchvision(deep, closing="", head="fc"):
+    def stem(number, kind):
+        if number is None or (number, kind) == ("3", "bn"):
+            return f"{kind}1"
+        return f"conv1.{3 * (int(number) - 1) + (kind == 'bn')}"
+
+    def block(stage, i, what):
+        place = f"layer{stage}.{i}"
+        if what.startswith("0_"):  # a pool stands in front of ResNet-D's convolution
+            return f"{place}.downsample.{(what == '0_bn') + deep}"
+        if what.startswith("se_"):
+            return f"{place}.se.fc{1 if what == 'se_reduce' else 2}"
+        number, kind = what.split("_")
+        return f"{place}.{kind}{number}"
+
+    return Form(stem, block, closing, head)
+
+
+# --- timm's networks of the second order
+
+
+def _timm_v2():
+    def block(stage, i, what):
+        place = f"stages.{stage - 1}.blocks.{i}"
+        if what == "0_conv":
+            return f"{place}.downsample.conv"
+        if what == "preact_bn":
+            return f"{place}.norm1"
+        number, kind = what.split("_")  # its norms stand before the convolutions of their number
+        return f"{place}.{f'conv{number}' if kind == 'conv' else f'norm{int(number) + 1}'}"
+
+    return Form(lambda number, kind: "stem.conv", block, "norm", "head.fc")
+
+
+# --- Hugging Face's ResNetForImageClassification
+
+
+def _huggingface():
+    kinds = {"conv": "convolution", "bn": "normalization"}
+
+    def block(stage, i, what):
+        place = f"resnet.encoder.stages.{stage - 1}.layers.{i}"
+        number, kind = what.split("_")
+        part = "shortcut" if number == "0" else f"layer.{int(number) - 1}"
+        return f"{place}.{part}.{kinds[kind]}"
+
+    return Form(
+        lambda number, kind: f"resnet.embedder.embedder.{kinds[kind]}", block, "", "classifier.1"
+    )
+
+
+FORMS = {
+    "torchvision": _torchvision(deep=False),
+    "timm": _torchvision(deep=True),  # of ResNet-D; otherwise torchvision's
+    "timm-v2": _timm_v2(),
+    "huggingface": _huggingface(),
+    "akamaster": _torchvision(deep=False, head="linear"),  # CIFAR's, option A
+}
+
+
+def form_of(names: Iterable[str]) -> str | None:
+    """The key in `FORMS` of who names tensors so; None for nobody known."""
+    names = set(names)
+    if any(name.startswith(("resnet.embedder.", "resnet.encoder.")) for name in names):
+        return "huggingface"
+    if "stages.0.blocks.0.conv1.weight" in names:
+        return "timm-v2"
+    if "layer1.0.conv1.weight" in names:
+        if "linear.weight" in names:
+            return "akamaster"
+        return "timm" if "conv1.0.weight" in names else "torchvision"
+    return None
+
+
+def form_for(model, wanted: str | None = None) -> str:
+    """The key in `FORMS` by which a network of ours is written.
+
+    Args:
+        wanted: "torchvision", "timm", "huggingface" or "akamaster"; None for the nearest.
+
+    Raises:
+        ValueError: they have no such network.
+    """
+    layers = {layer.name for layer in model.layers}
+    deep, v2 = "conv1_3_conv" in layers, "post_bn" in layers
+    se, stages = (
+        "conv2_block1_se_reduce" in layers,
+        sum(name.endswith("_block1_out") for name in layers),
+    )
+    grouped = any(getattr(layer, "groups", 1) > 1 for layer in model.layers)
+    if v2:
+        fitting = {"timm": "timm-v2"}
+    elif stages == 3:
+        fitting = {"akamaster": "akamaster"}
+    elif deep:
+        fitting = {"timm": "timm"}
+    elif se:
+        fitting = {"timm": "torchvision"}
+    elif grouped:
+        fitting = {"torchvision": "torchvision", "timm": "torchvision"}
+    else:
+        fitting = dict.fromkeys(("torchvision", "timm"), "torchvision") | {
+            "huggingface": "huggingface"
+        }
+    if wanted is None:
+        return next(iter(fitting.values()))
+    if wanted not in fitting:
+        raise ValueError(
+            f"{wanted} has no network like {model.name}: ask for {' or '.join(fitting)}."
+        )
+    return fitting[wanted]
+
+
+# --- layout: theirs is [out, in, ...] for what ours is [..., in, out]
+
+
+def to_ours(tensor: np.ndarray, shape: tuple) -> np.ndarray:
+    """A peer's tensor in our layout; a 1x1 convolution may be a Dense of ours, and the reverse."""
+    if tensor.ndim < 2:
+        return tensor
+    tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
+    return tensor.reshape(tensor.shape[-2:]) if len(shape) == 2 and tensor.size else tensor
+
+
+def to_theirs(tensor: np.ndarray, convolution: bool = False) -> np.ndarray:
+    """Our tensor in theirs, in memory order; a Dense as a 1x1 `convolution` where they have one."""
+    if tensor.ndim < 2:
+        return np.ascontiguousarray(tensor)
+    tensor = np.moveaxis(tensor, (-1, -2), (0, 1))
+    if convolution and tensor.ndim == 2:
+        tensor = tensor[..., None, None]
+    return np.ascontiguousarray(tensor)

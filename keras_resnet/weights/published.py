@@ -1,0 +1,176 @@
+"""Published weight sets by name: where each lies, and the contract that it was measured under.
+
+Addresses, licences and figures are those in the packages torchvision 0.28, timm 1.0.31 and Keras 3.15; top-1 and
+top-5 are their sources' claims on ImageNet's 50,000 validation pictures. The eight digits in a name of
+torchvision's begin the file's SHA-256; Keras publishes MD5.
+"""
+
+import hashlib
+import os
+import pathlib
+from typing import NamedTuple
+
+import keras
+
+from keras_resnet.weights import peers
+from keras_resnet.weights.contract import Contract
+
+VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that serves the files offline
+
+
+class Published(NamedTuple):
+    """A weight set: `digest` is the file's MD5, or begins its SHA-256, or "" where neither is known."""
+
+    file: str
+    url: str
+    digest: str
+    contract: Contract
+
+
+def _torchvision():
+    v1 = {
+        "ResNet18": ("resnet18-f37072fd", 69.758, 89.078),
+        "ResNet34": ("resnet34-b627a593", 73.314, 91.420),
+        "ResNet50V1_5": ("resnet50-0676ba61", 76.130, 92.862),
+        "ResNet101V1_5": ("resnet101-63fe2227", 77.374, 93.546),
+        "ResNet152V1_5": ("resnet152-394f9c45", 78.312, 94.046),
+        "ResNeXt50_32x4d": ("resnext50_32x4d-7cdf4587", 77.618, 93.698),
+        "ResNeXt101_32x8d": ("resnext101_32x8d-8ba56ff5", 79.312, 94.526),
+        "WideResNet50_2": ("wide_resnet50_2-95faca4d", 78.468, 94.086),
+        "WideResNet101_2": ("wide_resnet101_2-32ee1156", 78.848, 94.284),
+    }
+    v2 = {
+        "ResNet50V1_5": ("resnet50-11ad3fa6", 80.858, 95.434),
+        "ResNet101V1_5": ("resnet101-cd907fc2", 81.886, 95.780),
+        "ResNet152V1_5": ("resnet152-f82ba261", 82.284, 96.002),
+        "ResNeXt50_32x4d": ("resnext50_32x4d-1a0047aa", 81.198, 95.340),
+        "ResNeXt101_32x8d": ("resnext101_32x8d-110c445d", 82.834, 96.228),
+        "WideResNet50_2": ("wide_resnet50_2-9ba9bcbe", 81.602, 95.758),
+        "WideResNet101_2": ("wide_resnet101_2-d733dc28", 82.510, 96.020),
+    }
+    for tag, resize, sets in (("IMAGENET1K_V1", 256, v1), ("IMAGENET1K_V2", 232, v2)):
+        for network, (stem, top1, top5) in sets.items():
+            name = f"torchvision/{tag}"
+            accuracy = _claimed(top1, top5)
+            contract = Contract(network, "torch", 224, resize, (), name, "BSD-3-Clause", accuracy)
+            file = f"{stem}.pth"
+            url = f"https://download.pytorch.org/models/{file}"
+            yield (network, name), Published(file, url, stem.rpartition("-")[2], contract)
+
+
+def _timm():
+    plain = {
+        "ResNet18": "resnet18",
+        "ResNet34": "resnet34",
+        "ResNet50V1_5": "resnet50",
+        "ResNet101V1_5": "resnet101",
+        "ResNet152V1_5": "resnet152",
+        "ResNet50D": "resnet50d",
+        "SEResNet50": "seresnet50",
+        "ResNeXt50_32x4d": "resnext50_32x4d",
+    }
+    a = {"a1_in1k": (288, 1.0), "a2_in1k": (288, 1.0), "a3_in1k": (224, 0.95)}
+    sets = [(network, arch, tag, *a[tag]) for network, arch in plain.items() for tag in a]
+    sets += [
+        ("ResNet18D", "resnet18d", "ra2_in1k", 288, 0.95),
+        ("ResNet34D", "resnet34d", "ra2_in1k", 288, 0.95),
+        ("ResNet50D", "resnet50d", "ra2_in1k", 288, 0.95),
+        ("ResNet101D", "resnet101d", "ra2_in1k", 320, 1.0),
+        ("ResNet152D", "resnet152d", "ra2_in1k", 320, 1.0),
+        ("SEResNet50", "seresnet50", "ra2_in1k", 288, 0.95),
+        ("WideResNet50_2", "wide_resnet50_2", "racm_in1k", 288, 0.95),
+        ("ResNet50V2", "resnetv2_50", "a1h_in1k", 288, 1.0),
+        ("ResNet101V2", "resnetv2_101", "a1h_in1k", 288, 1.0),
+    ]
+    for network, arch, tag, size, share in sets:
+        name = f"timm/{tag}"
+        source = f"{name} (timm measures with bicubic resizing)"
+        preprocessing = "tf" if network.endswith("V2") else "torch"
+        resize = int(size / share)
+        contract = Contract(network, preprocessing, size, resize, (), source, "Apache-2.0")
+        url = f"https://huggingface.co/timm/{arch}.{tag}/resolve/main/model.safetensors"
+        yield (network, name), Published(f"{arch}.{tag}.safetensors", url, "", contract)
+
+
+def _keras():
+    digests = {
+        50: "2cb95161c43110f7111970584f804107",
+        101: "f1aeb4b969a6efcfb50fad2f0c20cfc5",
+        152: "100835be76be38e30d865e96f2aaae62",
+    }
+    for depth, digest in digests.items():
+        network, name = f"ResNet{depth}", "keras/imagenet"
+        file = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels.h5"
+        url = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{file}"
+        contract = Contract(network, "caffe", 224, 256, (), name)
+        yield (network, name), Published(file, url, digest, contract)
+
+
+def _claimed(top1, top5):
+    return {"claimed_top1": top1 / 100, "claimed_top5": top5 / 100, "on": "ImageNet validation"}
+
+
+PUBLISHED = dict([*_torchvision(), *_timm(), *_keras()])  # (network, name) -> Published
+
+
+def is_name(weights) -> bool:
+    """Whether `weights` is meant as a name of `PUBLISHED`, not as a path."""
+    text = str(weights)
+    return text.startswith(("torchvision/", "timm/", "keras/")) and not os.path.exists(text)
+
+
+def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
+    """The file of a published weight set, from the folder that `KERAS_RESNET_WEIGHTS` names or Keras' cache, else
+    from its address.
+
+    Raises:
+        ValueError: there is no such set, its file is not to be had, or it is not the published one.
+    """
+    entry = PUBLISHED.get((network, name))
+    if entry is None:
+        known = sorted(name for known, name in PUBLISHED if known == network)
+        raise ValueError(
+            f"There are no weights {name!r} for {network}: "
+            f"{'known are ' + ', '.join(known) if known else 'none are known for it'}."
+        )
+    folder = os.environ.get(VARIABLE)
+    if folder:
+        path = pathlib.Path(folder, entry.file)
+        if not path.is_file():
+            raise ValueError(
+                f"{VARIABLE}={folder} has no {entry.file}: put the file of {entry.url} there."
+            )
+    else:
+        try:
+            path = pathlib.Path(
+                keras.utils.get_file(entry.file, entry.url, cache_subdir="keras_resnet")
+            )
+        except Exception as error:  # of the network: URLError, socket.timeout, ...
+            home = os.environ.get("KERAS_HOME", "~/.keras")  # as Keras has it
+            cache = pathlib.Path(home, "keras_resnet", entry.file).expanduser()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise ValueError(
+                f"{entry.url} cannot be fetched ({reason}): put that file at {cache}, or into a folder "
+                f"that {VARIABLE} names."
+            ) from None
+    kind = "md5" if len(entry.digest) == 32 else "sha256"
+    found = _digest(path, kind)
+    if not found.startswith(entry.digest):
+        raise ValueError(
+            f"{path} is not the published {entry.file}: its {kind.upper()} begins with {found[:8]}, not "
+            f"{entry.digest[:8]}: remove it and fetch it again."
+        )
+    return path, entry.contract
+
+
+def sha256(path) -> str:
+    """Of a file, or of the weights in Hugging Face's folder; 64 hexadecimal digits."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = peers.weights_file(path)
+    return _digest(path, "sha256")
+
+
+def _digest(path, kind):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
