@@ -85,6 +85,14 @@ def judge(shares: np.ndarray, labels: np.ndarray) -> Verdicts:
     return Verdicts(labels, shares.argmax(-1), before.sum(-1), -own[:, 0])
 
 
+def likeliest(shares: np.ndarray, sets: list[np.ndarray]) -> np.ndarray:
+    """Of each picture's right classes, int64 [n] with n > 0, the one of the highest score; int64 [N].
+
+    Held against it, a picture is right if its best guess is any of them (Beyer 2020, 3).
+    """
+    return np.array([right[row[right].argmax()] for row, right in zip(shares, sets, strict=True)])
+
+
 def joined(judged: list[Verdicts]) -> Verdicts:
     """The verdicts of all batches.
 

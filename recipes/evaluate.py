@@ -14,6 +14,9 @@ trained with, where the file has them; else, where the folders are as many as th
 its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
 place among ImageNet's. --labels has a line a class: `folder` in the order of the index, or `folder
 index`, what follows being ignored. Folders may share an index; an index may have no folder.
+A .json file is ReaL's (Beyer 2020): a list of each picture's right indices, by the number at the end
+of its file's name, from 1 on (ILSVRC2012_val_00000001.JPEG); any of them counts, the likeliest is
+taken for the loss, and a picture without one is left out.
 
 A network of 1001 outputs for 1000 classes usually has 'background' as its first (TF-slim, tf-models):
 that is refused until --background_first says so (labels are then shifted by one) or
@@ -27,6 +30,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import sys
 
 import common  # first: see there
@@ -66,8 +70,8 @@ flags.DEFINE_enum(
     "split",
     "val",
     ["val", "test", "train"],
-    "val and test are what the data has beside train, whatever its name; data in one piece is used "
-    "whole unless the flag is given.",
+    "What the data has beside train, whatever its name, is val as well as test, unless it has both; "
+    "data in one piece is used whole unless the flag is given.",
 )
 flags.DEFINE_integer(
     "size", None, "Side of a crop, pixels; default: what the network was made for.", lower_bound=1
@@ -82,7 +86,9 @@ flags.DEFINE_integer(
 flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
 flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
 flags.DEFINE_integer("batch_size", 64, "Pictures a step, each with all its crops.", lower_bound=1)
-flags.DEFINE_string("labels", None, "File of the classes' indices: see above.")
+flags.DEFINE_string(
+    "labels", None, "File of the classes', or of each picture's, indices: see above."
+)
 flags.DEFINE_bool(
     "background_first", None, "Output 0 of the network is 'background': shift the labels by one."
 )
@@ -112,7 +118,9 @@ def run() -> dict:
 
     # --- networks
     progress.say(f"Reading {FLAGS.data}.")
-    source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else "error")
+    on_bad = "skip" if FLAGS.skip_bad else "error"
+    held_out = "test" if FLAGS.split == "test" else "val"
+    source = sources.load(FLAGS.data, on_bad=on_bad, held_out=held_out)
     loaded, files_found = zip(*map(network, FLAGS.weights), strict=True)
     contract = files_found[0].contract
     classes = loaded[0].output_shape[-1]
@@ -129,8 +137,17 @@ def run() -> dict:
     # --- pictures
     split = chosen_split(source)
     seen = {source.class_names[i] for i in np.unique(split.labels)}
-    index, names = class_indices(source.class_names, seen, classes, contract.class_names)
-    targets = index[split.labels]
+    sets = None
+    if FLAGS.labels and FLAGS.labels.lower().endswith(".json"):
+        sets = label_sets(split, classes)
+        split = split.subset([i for i, right in enumerate(sets) if len(right)])
+        sets = [right for right in sets if len(right)]
+        targets = np.array([right[0] for right in sets])
+        imagenet = list(labels.imagenet_classes().values())
+        names = imagenet if classes == len(imagenet) else [str(i) for i in range(classes)]
+    else:
+        index, names = class_indices(source.class_names, seen, classes, contract.class_names)
+        targets = index[split.labels]
     scales = [int(scale) for scale in FLAGS.scales]
     if scales:
         batches = evaluation.by_shape(
@@ -156,6 +173,8 @@ def run() -> dict:
             shares = evaluation.score(networks, pictures)
         real = np.asarray(real) > 0
         shares, places = shares[real], np.asarray(places)[real]
+        if sets:
+            targets[places] = evaluation.likeliest(shares, [sets[place] for place in places])
         verdicts = evaluation.judge(shares, targets[places])
         judged.append(verdicts)
         if FLAGS.mistakes:
@@ -343,6 +362,32 @@ def class_indices(folders, seen, classes, trained):
     for name, i in listed.items():
         names[i + shift] = readable.get(name, name)
     return np.array([listed.get(name, -1 - shift) + shift for name in folders]), names
+
+
+def label_sets(split, classes):
+    """The right indices of each picture, by ReaL's file; int64 arrays, empty for a picture without."""
+    path = FLAGS.labels
+    try:
+        listed = json.loads(pathlib.Path(path).read_text("utf-8"))
+        listed = [np.array(right, np.int64).reshape(-1) for right in listed]
+    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"--labels={path} is no JSON list of lists of indices ({error})."
+        ) from None
+    if any(((right < 0) | (right >= classes)).any() for right in listed):
+        raise ValueError(
+            f"--labels={path} has indices outside of the network's 0 to {classes - 1}."
+        )
+    if not isinstance(split.pictures, splits.Encoded):
+        raise ValueError(f"--labels={path} goes by the names of files; {FLAGS.data} has none.")
+    numbers = [re.search(r"(\d+)\.\w+$", name) for name in split.pictures.names]
+    for name, number in zip(split.pictures.names, numbers, strict=True):
+        if not number or not 1 <= int(number[1]) <= len(listed):
+            raise ValueError(
+                f"--labels={path} lists {len(listed)} pictures by number, but {name} has none of "
+                f"1 to {len(listed)} at its end."
+            )
+    return [listed[int(number[1]) - 1] for number in numbers]
 
 
 def read_labels(path, folders):

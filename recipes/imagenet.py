@@ -145,7 +145,6 @@ BELONGS = {
     "project": ("strategy", "tpu"),
 }
 INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which it is said
-FAKE_EXAMPLES = 1_281_167  # as many as ImageNet has
 
 
 def run() -> dict | None:
@@ -376,12 +375,13 @@ class Pictures:
         self.stream, self.part = stream, devices.part
         self.share = FLAGS.batch_size // devices.workers
         self.labels = np.zeros(0, np.int32)
+        on_bad_file = "skip" if FLAGS.skip_bad else None
+        source = sources.load(FLAGS.data, on_bad=on_bad_file, held_out="val")
         if FLAGS.data == "fake":
-            self.class_names = tuple(map(str, range(1000)))
-            self.examples, self.evaluated_on = FAKE_EXAMPLES, "one batch of noise"
+            self.class_names, self.examples = source.class_names, len(source.train)
+            self.evaluated_on = "one batch of noise"
             self.steps_per_epoch = self.examples // FLAGS.batch_size
             return
-        source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else None)
         train = encoded(source.train, "training")
         self.evaluated_on = "the validation split" if source.test else "the training pictures"
         self.test = encoded(source.test, "test") if source.test else skipping_bad(train)

@@ -361,3 +361,30 @@ def test_cards_gather_the_evaluations_of_one_set_of_weights(place, tmp_path):
     other = result(tmp_path / "log", f"--weights={place}/1.keras", *common[1:], "--resize=36")
     read = json.loads(card.with_suffix(".json").read_text("utf-8"))
     assert [row["loss"] for row in read["evaluations"].values()] == [other["loss"]]
+
+
+def test_several_right_labels_a_picture(place, run, shares, tmp_path):
+    """ReaL's: any of a picture's labels counts, and one without is left out."""
+    right = [[i % 6, (i + 1) % 6] for i in range(30)]
+    right[3] = []
+    (tmp_path / "real.json").write_text(json.dumps(right))
+    (tmp_path / "val").mkdir()
+    for i, path in enumerate(sorted((place / "data/val").glob("*/*.jpg"))):
+        folder = tmp_path / "val" / path.parent.name
+        folder.mkdir(exist_ok=True)
+        (folder / f"picture_{i + 1:08d}.JPEG").write_bytes(path.read_bytes())
+    found = result(
+        tmp_path / "log", f"--weights={place}/0.keras", f"--data={tmp_path}", "--resize=36",
+        f"--labels={tmp_path}/real.json",
+    )  # fmt: skip
+    guesses = shares.argmax(1)
+    expected = [guess in labels for guess, labels in zip(guesses, right, strict=True) if labels]
+    assert (found["examples"], found["top1_correct"]) == (29, sum(expected))
+    losses = [-np.log(row[labels].max()) for row, labels in zip(shares, right, strict=True) if labels]
+    np.testing.assert_allclose(found["loss"], np.mean(losses), rtol=1e-4)
+    (tmp_path / "real.json").write_text("[[9]]")
+    ended = evaluate(
+        tmp_path / "log", f"--weights={place}/0.keras", f"--data={tmp_path}",
+        f"--labels={tmp_path}/real.json",
+    )  # fmt: skip
+    assert ended.code == 2 and "indices outside of the network's 0 to 5" in ended.err

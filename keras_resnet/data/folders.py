@@ -9,21 +9,21 @@ import zipfile
 import numpy as np
 
 from keras_resnet.data import images
-from keras_resnet.data.splits import Encoded, Source, Split
+from keras_resnet.data.splits import HELD_OUT, Encoded, Source, Split
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= {"val": "val", "valid": "val", "validation": "val"}
 _EXPECTED = "expected train/<class>/<picture> and test/<class>/<picture>, or <class>/<picture>"
 
 
-def load(path: pathlib.Path, on_bad: str | None) -> Source:
+def load(path: pathlib.Path, on_bad: str | None, held_out: str = "test") -> Source:
     """Finds the pictures of a folder, of a zip, or of the zips in a folder; decodes nothing.
 
     A class is a folder; classes and pictures are in alphabetical order. The split is the folder
-    above the classes, else a word of the archive's name, else everything is for training. `val` is
-    the test split where there is no `test`. Folders that merely wrap the rest are looked through,
-    hidden files left alone. Other files in class folders, and pictures in none, count as bad
-    (`Split.bad`).
+    above the classes, else a word of the archive's name, else everything is for training. Where there
+    are both `test` and `val`, `held_out` says which is the test split. Folders that merely wrap the
+    rest are looked through, hidden files left alone. Other files in class folders, and pictures in
+    none, count as bad (`Split.bad`).
 
     Raises:
         ValueError: no pictures, fewer than two classes, a class that only the test split has, or
@@ -41,7 +41,8 @@ def load(path: pathlib.Path, on_bad: str | None) -> Source:
         words = re.split(r"[\W_]+", pathlib.PurePath(name).stem.lower())
         default = next((_SPLITS[word] for word in words if word in _SPLITS), "train")
         _add(found, ((name, *member.split("/")) for member in members), (name,), default)
-    train, test = found.get("train", []), found.get("test") or found.get("val", [])
+    train = found.get("train", [])
+    test = next((found[split] for split in HELD_OUT[held_out] if split in found), [])
 
     class_names = _classes(train) or _classes(test)
     if not class_names:

@@ -18,13 +18,12 @@ import numpy as np
 
 from keras_resnet import files
 from keras_resnet.data import records
-from keras_resnet.data.splits import Encoded, Names, Source, Split
+from keras_resnet.data.splits import HELD_OUT, Encoded, Names, Source, Split
 from keras_resnet.progress import clock, say
 
 # train-00000-of-01024, train-00000-of-01024.tfrecord, imagenette-train.tfrecord-00000-of-00016
 _NAME = re.compile(r"(?:.*-)?(\w+?)(?:\.tfrecords?)?-(\d{5,})-of-(\d{5,})(?:\.tfrecords?)?")
-_TRAIN, _TEST = ("train",), ("test", "validation", "val")
-_FOLDERS = ("", *_TRAIN, *_TEST)
+_FOLDERS = ("", "train", *HELD_OUT["test"])
 _KEYS = ("image/encoded", "image/class/label")
 _THREADS = 8
 _RUN = 128  # pictures that lie together on the disk, in an order that keeps near them
@@ -38,9 +37,13 @@ def is_shards(path: str) -> bool:
 
 
 def load(
-    path: str, on_bad: str | None, class_names: tuple[str, ...] = (), keys: tuple[str, ...] = ()
+    path: str,
+    on_bad: str | None,
+    class_names: tuple[str, ...] = (),
+    keys: tuple[str, ...] = (),
+    held_out: str = "test",
 ) -> Source:
-    """The shards of a folder: of `train`, and of `test` or else `validation` or `val`.
+    """The shards of a folder: of `train`, and of `test`, `validation` or `val`.
 
     Labels are the shards'; where those of tf-models begin at 1 (0 being their background), 1 is
     taken off. Class names are given, or those of a file `label.labels.txt`, or what the records say
@@ -52,6 +55,7 @@ def load(
         class_names: by label.
         keys: the features' names of picture and label; () for tf-models' `image/encoded` and
             `image/class/label`, or `image` and `label` where tensorflow-datasets wrote the folder.
+        held_out: as in `sources.load`.
 
     Raises:
         ValueError: a shard that is missing, cut short, damaged or without these features.
@@ -61,9 +65,9 @@ def load(
     found, prepared = _find(path), _prepared(path)
     keys = keys or (_KEYS if prepared is None else ("image", "label"))
     class_names = class_names or prepared or ()
-    train = _index(path, next((found[s] for s in _TRAIN if s in found), ()), keys)
+    train = _index(path, found.get("train", ()), keys)
     test = None
-    for split in _TEST:
+    for split in HELD_OUT[held_out]:
         if split in found and not test:
             test = _index(path, found[split], keys)
             if test["label"].size and test["label"].min() < 0:
@@ -127,7 +131,7 @@ def _find(path):
         inner = _join(path, folder) if folder else path
         for name in _listed(inner):
             match = _NAME.fullmatch(name)
-            if match and match[1] in (*_TRAIN, *_TEST):
+            if match and match[1] in _FOLDERS[1:]:
                 found.setdefault(match[1], {})[name] = _join(inner, name)
         if found and not folder:
             break

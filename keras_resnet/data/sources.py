@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from keras_resnet.data import cifar, folders, shards
-from keras_resnet.data.splits import Encoded, Names, Source, Split, holdout
+from keras_resnet.data.splits import HELD_OUT, Encoded, Names, Source, Split, holdout
 
 
-def load(data: str, *, on_bad: str | None = None) -> Source:
+def load(data: str, *, on_bad: str | None = None, held_out: str = "test") -> Source:
     """What `data` names; a path that exists comes before a data set of that name:
 
     - "digits": the 1,797 handwritten digits of scikit-learn, uint8 [N,8,8,1]; a fixed fifth of each
@@ -32,6 +32,7 @@ def load(data: str, *, on_bad: str | None = None) -> Source:
         on_bad: what `arrays` does about files that are no pictures, in both splits: "skip" or
             "error". None: skips them in training, refuses them in a test split, whose figures
             would mean something else without them.
+        held_out: "test" or "val", which of the two is the test split where the data has both.
 
     Raises:
         FileNotFoundError: a path that is not there, a data set that is not prepared.
@@ -49,19 +50,21 @@ def load(data: str, *, on_bad: str | None = None) -> Source:
                 f"{data} holds no TFRecord shards: behind a URL, expected train-00000-of-01024 and "
                 "so on, and validation-00000-of-00128; copy anything else to a disk."
             )
-        return shards.load(data, on_bad)
+        return shards.load(data, on_bad, held_out=held_out)
     path = pathlib.Path(data).expanduser()
     if data and path.is_dir() and shards.is_shards(str(path)):
-        return shards.load(str(path), on_bad)
+        return shards.load(str(path), on_bad, held_out=held_out)
     if data and path.exists():
-        return cifar.load(path) if cifar.is_batches(path) else folders.load(path, on_bad)
+        if cifar.is_batches(path):
+            return cifar.load(path)
+        return folders.load(path, on_bad, held_out)
     if not data or data.startswith((".", "/", "~")) or path.suffix in (".zip", ".gz", ".tgz"):
         raise FileNotFoundError(
             f"There is no file or folder {data!r}: expected 'digits', an image folder or zip, "
             "CIFAR's Python batches, TFRecord shards, 'fake', or the name of a data set of "
             "tensorflow-datasets."
         )
-    return _tfds(data, on_bad)
+    return _tfds(data, on_bad, held_out)
 
 
 def _digits():
@@ -86,7 +89,7 @@ def _fake():
     return Source("fake", tuple(map(str, range(1000))), Split(labels, pictures), None)
 
 
-def _tfds(name, on_bad):
+def _tfds(name, on_bad, held_out):
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -107,11 +110,12 @@ def _tfds(name, on_bad):
     in_place = None in builder.info.features[image].shape and builder.info.splits
     if in_place and shards.is_shards(str(builder.data_path)):
         names = tuple(builder.info.features[label].names)
-        source = shards.load(str(builder.data_path), on_bad, names, (image, label))
+        path = str(builder.data_path)
+        source = shards.load(path, on_bad, names, (image, label), held_out)
         return dataclasses.replace(source, name=name)
     names = set(builder.info.splits) or {"train", "test"}  # a mocked builder knows no splits
     splits = []
-    for candidates, default in ((["train"], "skip"), (["test", "validation"], "error")):
+    for candidates, default in ((["train"], "skip"), (HELD_OUT[held_out], "error")):
         split = next((split for split in candidates if split in names), None)
         splits.append(split and _tfds_split(tfds, builder, name, split, on_bad or default))
     if not any(splits):

@@ -11,6 +11,9 @@ import numpy as np
 
 from keras_resnet.data import draws, images
 
+# What the split beside train is called, first those that are taken where there are several.
+HELD_OUT = {"test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
+
 
 class Names(Sequence):
     """Names that are made when they are asked for, so that a million of them take no memory.

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -23,6 +24,9 @@ from PIL import Image
 from keras_resnet.data import draws
 from keras_resnet.data.reader import Picture, Reader
 from keras_resnet.data.splits import Split
+
+if keras.backend.backend() != "tensorflow":  # the card is the backend's; TensorFlow would fill it
+    tf.config.set_visible_devices([], "GPU")
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 _BLACK = Picture(np.zeros((1, 1, 3), np.uint8), 1, 1)  # stands where there is no picture

@@ -203,3 +203,14 @@ def test_real_imagenet_zip(shared):
     with pytest.raises(ValueError, match=r"^The pictures differ in size, \d+x\d+ \("):
         arrays(source.train)
     assert load(str(archive.parent)).class_names == source.class_names
+
+
+def test_val_and_test_are_told_apart(tmp_path):
+    files = {**tree("train/"), **tree("val/", per_class=1), **tree("test/", per_class=2)}
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for held_out in ("val", "test"):
+        split = load(str(tmp_path), held_out=held_out).test
+        assert {name.split("/")[0] for name in split.pictures.names} == {held_out}
