@@ -38,6 +38,14 @@ setup(
     ],
     extras_require={
         "torch": ["torch>=2.4"],  # reads PyTorch's pickled checkpoints
+        "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # detectors and segmenters on feature_extractor
+        "serving": [
+            "tensorflow-serving-api>=2.20",
+            "aiohttp>=3.10",
+            "grpcio>=1.66",
+            "requests>=2.32",
+        ],
+        "beam": ["apache-beam>=2.77", "pyarrow>=17"],
         "test": [
             "pytest>=8",
             "ruff==0.17.5",
@@ -48,6 +56,12 @@ setup(
             "pyyaml>=6.0.3",
             "kubeflow-trainer-api>=2.3.0",
             "kubeflow-training>=1.9.4",
+            # the server, its client, and the schemas of savedmodels/
+            "tensorflow-serving-api>=2.20",
+            "aiohttp>=3.10",
+            "requests>=2.32",
+            "kubernetes-validate>=1.30",
+            "check-jsonschema>=0.30",
             # the references of conversions; this version has a build for the CPU alone
             "torch==2.13.0",
             "timm>=1.0.31",

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import warnings
 
 import keras_resnet_he
 
@@ -111,6 +112,21 @@ def shown_as_it_runs(workdir):
     return show
 
 
+def tell_warnings():
+    """The package's warnings as sentences, each once."""
+    before, told = warnings.showwarning, set()
+
+    def show(message, category, *arguments, **named):
+        if category is not UserWarning:
+            before(message, category, *arguments, **named)
+        elif str(message) not in told:
+            told.add(str(message))
+            progress.say(str(message))
+
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = show
+
+
 def start(run, required):
     """Parses the flags, runs ``run() -> dict`` and prints what it gives as the last line, in JSON.
 
@@ -129,6 +145,8 @@ def start(run, required):
         progress.say(sentence)
         sys.stdout.flush()
         os._exit(code)
+
+    tell_warnings()
 
     def parse(argv):
         logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say

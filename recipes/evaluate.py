@@ -37,9 +37,9 @@ import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from networks import network, sizes
 
 from keras_resnet import (
-    applications,
     evaluation,
     files,
     labels,
@@ -108,7 +108,6 @@ flags.DEFINE_bool(
 )
 
 SHEET = 48  # mistakes that are drawn
-SMALL = 64  # pixels; networks for pictures up to this size are shown all of them
 HELD = 16  # batches' worth of whole pictures that wait for others of their size
 
 
@@ -121,7 +120,7 @@ def run() -> dict:
     on_bad = "skip" if FLAGS.skip_bad else "error"
     held_out = "test" if FLAGS.split == "test" else "val"
     source = sources.load(FLAGS.data, on_bad=on_bad, held_out=held_out)
-    loaded, files_found = zip(*map(network, FLAGS.weights), strict=True)
+    loaded, files_found = zip(*(network(path, FLAGS.model) for path in FLAGS.weights), strict=True)
     contract = files_found[0].contract
     classes = loaded[0].output_shape[-1]
     for path, model in zip(FLAGS.weights, loaded, strict=True):
@@ -130,7 +129,7 @@ def run() -> dict:
                 f"{path} has {model.output_shape[-1]} classes, {FLAGS.weights[0]} has {classes}: "
                 "only networks of the same classes can be averaged."
             )
-    size, resize = sizes(loaded[0], contract)
+    size, resize = sizes(loaded[0], contract, FLAGS.size, FLAGS.resize)
     side = None if FLAGS.scales else size
     networks = [evaluation.logits(model, (side, side)) for model in loaded]
 
@@ -232,39 +231,6 @@ def refuse_contradictions():
 
 
 # --- networks
-
-
-def network(path):
-    """(the network of a file, what was found in it)."""
-    found = weights.find(path, FLAGS.model)
-    name = FLAGS.model or (found.contract.network if found.certain else None)
-    if found.peer == "keras" and path.endswith(".keras"):
-        model = weights.load(path)
-        evaluation.check(model)
-        known = {name.lower(): name for name in applications.list_models()}
-        if FLAGS.model and known.get(model.name, FLAGS.model) != FLAGS.model:
-            raise ValueError(
-                f"--model={FLAGS.model} contradicts --weights={path}, which holds "
-                f"{known[model.name]}: leave --model out."
-            )
-        return model, found
-    if not name:
-        raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
-    if found.classes is None:
-        raise ValueError(f"--weights={path} has no classifier, so there is nothing to evaluate.")
-    return applications.get(name)(weights=path, classes=found.classes), found
-
-
-def sizes(model, contract):
-    """Pixels of the crop, and of the shorter side before it."""
-    size = FLAGS.size or contract.size or model.input_shape[1] or 224
-    known = contract.resize if size == contract.size else None
-    resize = FLAGS.resize or known or (size if size <= SMALL else round(size / 0.875))
-    if size > resize:
-        raise ValueError(
-            f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
-        )
-    return size, resize
 
 
 def check_channels(pictures, model):

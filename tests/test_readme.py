@@ -43,6 +43,10 @@ def test_imagenet_table_is_the_committed_runs_own():
     assert between("imagenet") == readme_tables.imagenet()
 
 
+def test_transfer_table_is_the_committed_runs_own():
+    assert between("transfer") == readme_tables.transfer()
+
+
 def test_input_table_is_the_committed_benchmarks_own():
     assert between("input") == readme_tables.input_pipeline()
 

@@ -60,24 +60,41 @@ def results(folder=ROOT / "recipes/results") -> str:
 def imagenet(folder=ROOT / "recipes/results") -> str:
     """Runs of recipes/imagenet.py, each by itself."""
     lines = [
-        "| network | steps | evaluated on | right | top-1 % | training, s | on | log |",
-        "| --- | ---: | --- | ---: | ---: | ---: | --- | --- |",
+        "| network | precision | steps | evaluated on | right | top-1 % | on | log |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- | --- |",
     ]
     for path in finals(folder, "top1_correct"):
         final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
         lines.append(
-            f"| {flags['model']} | {final['steps']:,} | {final['evaluated_on']} "
+            f"| {flags['model']} | {flags['precision']} | {final['steps']:,} | {final['evaluated_on']} "
             f"| {final['top1_correct']} of {final['examples']} | {100 * final['top1']:.1f} "
-            f"| {final['seconds']:.0f} | {machine(path.with_name('versions.txt'))} "
+            f"| {machine(path.with_name('versions.txt'))} "
             f"| [{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()}) |"
         )
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
 
 
-def finals(folder, figure):
-    """The final.json of each committed run that has this figure."""
+def transfer(folder=ROOT / "recipes/results") -> str:
+    """Runs of recipes/finetune.py, each by itself."""
+    lines = [
+        "| network | begun from | mode | pictures | trained parameters | right | test accuracy % | on | log |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for path in finals(folder, "best_epoch"):
+        final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
+        lines.append(
+            f"| {flags['model']} | {flags['weights']} | {flags['mode']} | {final['pictures']} "
+            f"| {final['parameters']:,} | {final['correct']} of {final['examples']} "
+            f"| {100 * final['accuracy']:.1f} | {machine(path.with_name('versions.txt'))} "
+            f"| [{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()}) |"
+        )
+    return "\n".join(lines)
+
+
+def finals(folder, *figures):
+    """The final.json of each committed run that has these figures."""
     paths = sorted(folder.rglob("final.json"))
-    return [path for path in paths if figure in json.loads(path.read_text("utf-8"))]
+    return [path for path in paths if set(figures) <= json.loads(path.read_text("utf-8")).keys()]
 
 
 def order(item):
@@ -231,6 +248,7 @@ def main(path):
         "networks": networks(),
         "results": results(),
         "imagenet": imagenet(),
+        "transfer": transfer(),
         "speed": speed(),
         "input": input_pipeline(),
     }

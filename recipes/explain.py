@@ -1,0 +1,142 @@
+"""Where in pictures a network saw what it says: Grad-CAM heat maps (Selvaraju 2017) as PNG.
+
+    python recipes/explain.py --weights=runs/cells/model.keras --pictures=cells/val --out=heat
+    python recipes/explain.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
+    --out=heat
+
+Each picture x.jpg gives x.jpg.png in --out: left what the network was shown (shorter side to
+--resize, centre of --size), right the same under the heat of the class that the network says, or of
+--class. Red is the picture's most, whatever that is.
+
+The last line is JSON: pictures, explained (a list of file, class, probability).
+"""
+
+import io
+import pathlib
+
+import common  # first: see there
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from networks import network, sizes
+from PIL import Image
+
+from keras_resnet import evaluation, explain, files, labels, progress
+from keras_resnet.data import images, views
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
+)
+flags.DEFINE_string("weights", None, "The network's file.")
+flags.DEFINE_string("pictures", None, "A picture, or a folder of pictures, at any depth.")
+flags.DEFINE_string("out", None, "Folder for the PNGs.")
+flags.DEFINE_string(
+    "class", None, "Name or index of the class asked for; default: what the network says of each."
+)
+flags.DEFINE_integer(
+    "stage", None, "Whose maps, 2 for conv2_x (paper, Table 1); default: the last's."
+)
+flags.DEFINE_integer(
+    "size", None, "Side of the crop, pixels; default: what the network was made for.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "resize",
+    None,
+    "Shorter side before the crop, pixels; default: what the weights say, else size / 0.875, or the "
+    "size itself up to 64.",
+    lower_bound=1,
+)
+
+BATCH = 16  # pictures a step
+
+
+def run() -> dict:
+    tf.get_logger().setLevel("ERROR")  # it minds that each size is traced
+    paths, root = found_pictures()
+    model, found = network(FLAGS.weights, FLAGS.model)
+    contract = found.contract
+    size, resize = sizes(model, contract, FLAGS.size, FLAGS.resize)
+    net = evaluation.logits(model, (size, size))
+    names = class_names(net, contract)
+    asked = asked_class(names, contract)
+    out = made_folder()
+
+    view, rows = views.center(size, resize), []
+    for first in range(0, len(paths), BATCH):
+        some = paths[first : first + BATCH]
+        shown = np.stack([view(decoded(path)).numpy() for path in some])
+        wanted = None if asked is None else np.full(len(some), asked)
+        heat, classes, shares = explain.grad_cam(net, shown, wanted, FLAGS.stage)
+        sheets = np.concatenate([shown, explain.overlay(shown, heat)], axis=2)
+        for path, sheet, label, share in zip(some, sheets, classes, shares, strict=True):
+            name = path.relative_to(root)
+            png = io.BytesIO()
+            Image.fromarray(sheet).save(png, "PNG")
+            place = out / f"{name}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            files.write(place, png.getvalue())
+            rows.append(
+                {"file": str(name), "class": names[label], "probability": float(share[label])}
+            )
+            progress.say(f"{name}: {names[label]} {share[label]:.1%}")
+    progress.say(f"{len(rows)} drawn in {out}.")
+    return {"pictures": len(rows), "explained": rows}
+
+
+def found_pictures():
+    """The paths, and the folder that their names begin at."""
+    path = pathlib.Path(FLAGS.pictures).expanduser()
+    if path.is_file():
+        return [path], path.parent
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"There is no file or folder {FLAGS.pictures!r}: expected a picture, or a folder of them."
+        )
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in images.SUFFIXES)
+    if not found:
+        raise ValueError(f"{path} holds no pictures ({', '.join(images.SUFFIXES)}).")
+    return found, path
+
+
+def made_folder():
+    out = pathlib.Path(FLAGS.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out={out} cannot be used ({error.strerror}): name a folder.") from None
+    return out
+
+
+def decoded(path):
+    try:
+        return images.decode(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: mend or remove it.") from None
+
+
+def class_names(net, contract):
+    classes = net.output_shape[-1]
+    if len(contract.class_names) == classes:
+        return contract.class_names
+    readable = list(labels.imagenet_classes().values())
+    return readable if len(readable) == classes else [str(i) for i in range(classes)]
+
+
+def asked_class(names, contract):
+    """The index of --class; None where the network is to say."""
+    given = FLAGS["class"].value
+    if given is None:
+        return None
+    if given in names:
+        return list(names).index(given)
+    if given.isdecimal() and int(given) < len(names):
+        return int(given)
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    named = bool(contract.class_names) or len(names) == len(labels.imagenet_classes())
+    known = f"({some})" if named else f"(its file names no classes: 0 to {len(names) - 1})"
+    raise ValueError(f"--class={given} is none of the network's {len(names)} classes {known}.")
+
+
+if __name__ == "__main__":
+    common.start(run, required=("weights", "pictures", "out"))

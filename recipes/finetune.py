@@ -1,0 +1,450 @@
+"""Fine-tuning: a trained network learns the classes of a folder of pictures.
+
+    python recipes/finetune.py --model=ResNet18 --weights=r18.safetensors --data=flowers/ --workdir=runs/flowers
+    python recipes/finetune.py --weights=r50.keras --data=cells.zip --mode=full --bn=recalibrate --rate=0.005
+    --workdir=runs/cells
+    python recipes/finetune.py --model=ResNet18 --weights=none --mode=full --bn=train --data=flowers/
+    --workdir=runs/scratch
+
+--data is a folder or zip of pictures by class. Its test (or val) split is looked at once, at the end;
+where it has none, --holdout of each class is set aside for that. Another --holdout of the training
+pictures decides when to stop: after --patience epochs without a better accuracy (of equal ones the
+lower loss is better), and the best epoch's weights are kept.
+
+--mode says what trains: linear, the new head alone; last_stage, the last stage too; full, all.
+--bn says what the batch normalisations in that do; all others are frozen, in inference mode in
+training as in prediction: frozen, theirs are too; train, they normalise by the batch and learn;
+recalibrate, the same, and when the best epoch is found their statistics are computed anew as true
+averages over the training pictures (centre crops, each once).
+
+SGD with momentum 0.9, the rate along half a cosine over --epochs, random resized crops (--area) and
+mirrors. It runs on `training.fit`: run again, after whatever stopped it, the same command goes on and
+ends with the same weights, bit for bit.
+
+With ImageNet's ResNet-18 a linear probe has over 15 points in 100 more right than the same network
+from scratch, on four classes of CIFAR-10 at 96 pixels, 100 pictures of each to learn from and 250 to
+test on (recipes/results/finetune-probe and finetune-scratch: flags, logs, figures).
+From CIFAR-10 as zips of train/<class>/<number>.webp and test/...:
+
+    for split, many in (("train", 100), ("test", 250)):
+        archive = zipfile.ZipFile(f"cifar10_{split}.zip")
+        for label in ("automobile", "cat", "horse", "ship"):
+            pictures = (n for n in archive.namelist() if n.startswith(f"{split}/{label}/") and n[-1] != "/")
+            archive.extractall("cifar4", sorted(pictures)[:many])
+
+The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
+curves.png, left_out.txt, checkpoint-*.npz, best.weights.h5, confusion.png, mistakes.png (the test
+pictures of highest loss), model.keras (raw pictures in, probabilities out; with its contract: class
+names, sizes, accuracy) and final.json: correct, examples, accuracy (of the test pictures; a share, 0
+to 1), per_class (of each class its examples and correct), holdout_accuracy, best_epoch, epochs (of
+training), stopped_early, pictures (training), parameters (that trained), weights_sha256, seconds
+(training).
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+
+import common  # first: see there
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from networks import network, sizes
+
+from keras_resnet import (
+    applications,
+    evaluation,
+    files,
+    logs,
+    optimizers,
+    plots,
+    progress,
+    runtime,
+    schedules,
+    training,
+    transfer,
+    weights,
+)
+from keras_resnet.data import draws, sources, splits, stream, views, windows
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "model", None, "Any name of keras_resnet.list_models(); a file that says its own needs none."
+)
+flags.DEFINE_string(
+    "weights",
+    None,
+    "What is trained further: a .keras file, whatever the builder's weights= reads, or none: a random "
+    "network, for comparison.",
+)
+flags.DEFINE_string("data", None, "A folder or zip of pictures by class.")
+flags.DEFINE_string(
+    "workdir", None, "Folder for everything that the run leaves; resumed if it has a checkpoint."
+)
+flags.DEFINE_enum("mode", "linear", transfer.MODES, "What trains: see above.")
+flags.DEFINE_enum(
+    "bn", "frozen", [*transfer.NORMS, "recalibrate"], "Batch normalisations in what trains."
+)
+flags.DEFINE_integer("epochs", 30, "At most.", lower_bound=1)
+flags.DEFINE_integer("patience", 8, "Epochs without a better one before the end.", lower_bound=1)
+flags.DEFINE_float("holdout", 0.2, "Share of each class that is set aside: see above.", 0.01, 0.9)
+flags.DEFINE_enum(
+    "class_weights",
+    "none",
+    ["none", "balanced"],
+    "balanced: each class counts alike in the loss, however many pictures it has.",
+)
+flags.DEFINE_integer("batch_size", 32, "Pictures an update.", lower_bound=1)
+flags.DEFINE_float("rate", 0.01, "Highest learning rate.", lower_bound=0.0)
+flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels that train.", lower_bound=0.0)
+flags.DEFINE_float("area", 0.35, "Smallest share of the picture in a training window.", 0.01, 1.0)
+flags.DEFINE_integer(
+    "size", None, "Pixels of a crop; default: what the network was made for.", lower_bound=32
+)
+flags.DEFINE_integer(
+    "resize",
+    None,
+    "Pixels of the shorter side before evaluation's crop; default: what the weights say, else size / "
+    "0.875, or the size itself up to 64.",
+    lower_bound=32,
+)
+flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
+flags.DEFINE_integer("seed", 0, "Of the head, splits, order and windows.", 0, 2**32 - 1)
+flags.DEFINE_float(
+    "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
+)
+
+# What a checkpoint must agree on with the command that resumes from it.
+BINDING = (
+    "mode", "bn", "epochs", "patience", "holdout", "class_weights", "batch_size", "rate",
+    "weight_decay", "area", "seed",
+)  # fmt: skip
+SHEET = 48  # mistakes that are drawn
+
+
+class Enough(Exception):
+    """The holdout does not get better any more."""
+
+
+def run() -> dict:
+    started = time.monotonic()
+    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
+    refuse_contradictions()
+    runtime.prepare(seed=FLAGS.seed)
+
+    # --- pictures
+    progress.say(f"Reading {FLAGS.data}.")
+    source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else None)
+    train, held_out, test = three_splits(source)
+    classes = len(source.class_names)
+
+    # --- network
+    loaded, contract = beginning()
+    size, resize = sizes(loaded, contract, FLAGS.size, FLAGS.resize)
+    trunk = evaluation.logits(loaded, (size, size))
+    if trunk.input_shape[-1] != 3:
+        raise ValueError(
+            f"{trunk.name} reads pictures of {trunk.input_shape[-1]} channels; files give 3."
+        )
+    net = transfer.head(trunk, classes, activation=None)
+    transfer.freeze(net, FLAGS.mode, "frozen" if FLAGS.bn == "frozen" else "train")
+    parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
+    view = views.center(size, resize)
+    left_out = {}
+
+    def shown(split):
+        return stream.evaluation(split, FLAGS.batch_size, view, on_bad=left_out.setdefault)
+
+    feed = stream.Feed(
+        train,
+        FLAGS.batch_size,
+        window=windows.RandomResizedCrop((FLAGS.area, 1.0), antialias=True),
+        size=size,
+        seed=FLAGS.seed,
+        on_bad=left_out.setdefault,
+    )
+    counts = np.bincount(train.labels, minlength=classes)
+    balance = tf.constant(class_weights(counts), tf.float32)
+
+    # --- training
+    workdir = common.make_workdir()
+
+    def begin():
+        files.write(workdir / "flags.txt", common.flags_text())
+        files.write(workdir / "versions.txt", runtime.versions())
+        old = trunk.output_shape[-1]
+        progress.say(
+            f"{net.name}: its head of {old} classes gives way to a new one of {classes} "
+            f"({listed(source.class_names)}); pictures of {size} in {resize}."
+        )
+        progress.say(f"--mode={FLAGS.mode} --bn={FLAGS.bn}: {transfer.describe(net)}")
+        progress.say(
+            f"{len(train):,} pictures to train on, {len(held_out):,} held out, {len(test):,} to test "
+            f"on; {np.min(counts)} to {np.max(counts)} a class, class weights: {FLAGS.class_weights}; "
+            f"ready in {time.monotonic() - started:.0f} s."
+        )
+
+    def batches(start_step):
+        if exhausted(logs.rows(workdir)):
+            raise Enough
+        dataset = feed.batches(start_step)
+        if FLAGS.class_weights == "none":
+            return dataset
+        return dataset.map(lambda seen, labels: (seen, labels, tf.gather(balance, labels)))
+
+    def evaluate(after_batch):
+        count = evaluation.count(net, shown(held_out), after_batch=after_batch)
+        before = logs.rows(workdir)  # this epoch's row comes once the best weights are safe
+        if not before or goodness(best(before)) < (count.accuracy, -count.loss):
+            weights.save(net, workdir / "best.weights.h5")
+        return count
+
+    show = common.shown_as_it_runs(workdir)
+
+    def on_rows(rows):
+        show(rows)
+        if exhausted(rows):
+            raise Enough
+
+    steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
+    steps = FLAGS.epochs * steps_per_epoch
+    try:
+        training.fit(
+            net,
+            optimizers.SGD(FLAGS.rate, 0.9, coupled_weight_decay=FLAGS.weight_decay),
+            batches,
+            steps=steps,
+            steps_per_epoch=steps_per_epoch,
+            batch_size=FLAGS.batch_size,
+            controller=schedules.Controller(schedules.cosine(FLAGS.rate, steps)),
+            workdir=workdir,
+            fingerprint=fingerprint(net, size, resize, train, held_out),
+            evaluate=evaluate,
+            mend=feed.mend,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+            on_begin=begin,
+            on_rows=on_rows,
+        )
+    except Enough:
+        progress.say(f"No better epoch among the last {FLAGS.patience}: training ends.")
+    rows = logs.rows(workdir)
+    net.load_weights(str(workdir / "best.weights.h5"))
+    progress.say(f"The weights of epoch {best(rows)['epoch']:g} are kept.")
+    if FLAGS.bn == "recalibrate":
+        examples = transfer.recalibrate(net, shown(train))
+        progress.say(f"Batch normalisations: statistics averaged over {examples:,} pictures.")
+
+    # --- result
+    places = dataclasses.replace(test, labels=np.arange(len(test), dtype=np.int32))
+    verdicts, seen = judged(net, shown(places), test.labels)
+    total = evaluation.total(verdicts)
+    row = {"step": rows[-1]["step"], "test_loss": total.loss, "test_accuracy": total.accuracy}
+    logs.append(workdir, row)
+    plots.curves(logs.rows(workdir), workdir / "curves.png", net.name)
+    final = {
+        "correct": total.correct,
+        "examples": total.examples,
+        "accuracy": total.accuracy,
+        "per_class": per_class(verdicts, source.class_names),
+        "holdout_accuracy": best(rows)["holdout_accuracy"],
+        "best_epoch": best(rows)["epoch"],
+        "epochs": rows[-1]["epoch"],
+        "stopped_early": rows[-1]["step"] < steps,
+        "pictures": len(train),
+        "parameters": parameters,
+        "weights_sha256": training.weights_sha256(net),
+        "seconds": rows[-1]["seconds"],
+    }
+    save_model(net, workdir, contract, source, (size, resize), final)
+    draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
+    print(table(verdicts, source.class_names))
+    bad = sorted({*train.bad, *test.bad, *map(": ".join, left_out.items())})
+    if bad:
+        files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in bad))
+        progress.say(
+            f"{len(bad)} files that are no pictures were left out: {workdir}/left_out.txt."
+        )
+    files.write(workdir / "final.json", json.dumps(final) + "\n")
+    progress.say(
+        f"{total.correct} of {total.examples} test pictures right: {total.accuracy:.2%}. In {workdir}: "
+        "model.keras, final.json, curves.png, confusion.png, mistakes.png, metrics.jsonl."
+    )
+    return final
+
+
+def refuse_contradictions():
+    if FLAGS.mode == "linear" and FLAGS.bn != "frozen":
+        raise ValueError(
+            f"--bn={FLAGS.bn} contradicts --mode=linear, in which no batch normalisation trains: leave "
+            "it out, or take --mode=last_stage or full."
+        )
+    if FLAGS.weights == "none" and (FLAGS.mode != "full" or FLAGS.bn == "frozen"):
+        raise ValueError(
+            "--weights=none is a random network, all of which has to train: add --mode=full --bn=train."
+        )
+
+
+# --- pictures
+
+
+def three_splits(source):
+    """To train on, to stop by, to test on."""
+    train, test = source.train, source.test
+    if train is None:
+        raise ValueError(f"--data={FLAGS.data} has no training split.")
+    if not isinstance(train.pictures, splits.Encoded):
+        raise ValueError(
+            f"--data={FLAGS.data} has pictures of one small size, held as an array: "
+            "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
+        )
+    if test and test.bad and not FLAGS.skip_bad:
+        raise ValueError(
+            f"{len(test.bad)} files to test on are no pictures ({'; '.join(test.bad[:3])}): mend or "
+            "remove them, or leave them out by --skip_bad."
+        )
+    if test is None:
+        train, test = splits.holdout(train, share(train), FLAGS.seed)
+        progress.say(
+            f"{FLAGS.data} is in one piece: {len(test):,} pictures, by class, are set aside as test."
+        )
+    train, held_out = splits.holdout(train, share(train), FLAGS.seed + 1)
+    for split, what in ((train, "train on"), (held_out, "hold out"), (test, "test on")):
+        seen = np.bincount(split.labels, minlength=len(source.class_names))
+        if not seen.all():
+            raise ValueError(
+                f"{FLAGS.data}: of the class {source.class_names[seen.argmin()]!r} there is no picture "
+                f"to {what} (--holdout={FLAGS.holdout:g}): add some, or leave the class out."
+            )
+    return train, held_out, test
+
+
+def share(split):
+    return min(max(round(FLAGS.holdout * len(split)), 1), len(split) - 1)
+
+
+def class_weights(counts):
+    """Float [K] whose mean over the pictures is 1."""
+    if FLAGS.class_weights == "none":
+        return np.ones(len(counts))
+    return counts.sum() / (len(counts) * counts)
+
+
+# --- network
+
+
+def beginning():
+    """(the network to begin with, the contract of its weights)."""
+    if FLAGS.weights != "none":
+        model, found = network(FLAGS.weights, FLAGS.model, trunk=True)
+        return model, found.contract
+    if not FLAGS.model:
+        raise ValueError("--model is missing: --weights=none builds it anew.")
+    return applications.get(FLAGS.model)(), weights.Contract(FLAGS.model, "torch")
+
+
+def save_model(net, workdir, contract, source, form, final):
+    """With softmax, and nothing frozen, as a builder makes it."""
+    saved = transfer.head(net, len(source.class_names))
+    saved.layers[-1].set_weights(net.layers[-1].get_weights())
+    for layer in saved.layers:
+        layer.trainable = True
+    start = "random" if FLAGS.weights == "none" else pathlib.PurePath(FLAGS.weights).name
+    before = f" ({contract.source})" if contract.source else ""
+    known = {name.lower(): name for name in applications.list_models()}
+    accuracy = {name: final[name] for name in ("correct", "examples", "accuracy")}
+    weights.save(
+        saved,
+        workdir / "model.keras",
+        dataclasses.replace(
+            contract,
+            network=FLAGS.model or contract.network or known.get(net.name),
+            size=form[0],
+            resize=form[1],
+            class_names=source.class_names,
+            source=f"fine-tuned, mode {FLAGS.mode}, bn {FLAGS.bn}, from {start}{before}",
+            accuracy=accuracy | {"on": f"the test pictures of {source.name}"},
+        ),
+    )
+
+
+# --- training
+
+
+def goodness(row):
+    return row["holdout_accuracy"], -row["holdout_loss"]
+
+
+def best(rows):
+    """The row of the best epoch; of equal ones the first."""
+    return max((row for row in rows if "holdout_accuracy" in row), key=goodness)
+
+
+def exhausted(rows):
+    """Whether the last --patience epochs brought nothing better."""
+    rows = [row for row in rows if "holdout_accuracy" in row]
+    return bool(rows) and len(rows) - 1 - rows.index(best(rows)) >= FLAGS.patience
+
+
+def fingerprint(net, size, resize, train, held_out):
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    names = "\n".join([*train.pictures.names, "", *held_out.pictures.names])
+    agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    agreed["--weights"] = training.weights_sha256(net)
+    return agreed | {"--size": size, "--resize": resize}
+
+
+# --- results
+
+
+def judged(net, batches, labels):
+    """What became of each picture, and its place; the batches give places for labels."""
+    parts, places = [], []
+    for pictures, place, real in batches:
+        real, place = np.asarray(real) > 0, np.asarray(place)
+        shares = evaluation.score([net], pictures)[real]
+        parts.append(evaluation.judge(shares, labels[place[real]]))
+        places.append(place[real])
+    return evaluation.joined(parts), np.concatenate(places)
+
+
+def draw(net, split, verdicts, names, view, workdir):
+    """confusion.png, and mistakes.png with the worst of the pictures judged."""
+    plots.confusion(evaluation.confusion(verdicts, len(names)), names, workdir / "confusion.png")
+    wrong = np.flatnonzero(verdicts.ranks)
+    worst = wrong[np.argsort(-verdicts.losses[wrong], kind="stable")][:SHEET]
+    (workdir / "mistakes.png").unlink(missing_ok=True)
+    if len(worst):
+        ((pictures, labels, _),) = stream.evaluation(split.subset(worst), len(worst), view)
+        shares = np.exp(evaluation.score([net], pictures))
+        plots.predictions(pictures, labels.numpy(), shares, names, workdir / "mistakes.png")
+
+
+def per_class(verdicts, names):
+    return {
+        names[label]: {"examples": own.examples, "correct": own.correct}
+        for label, own, _ in sorted(evaluation.per_class(verdicts), key=lambda row: row[0])
+    }
+
+
+def table(verdicts, names):
+    """The classes, the least accurate first."""
+    rows = [("class", "examples", "right", "accuracy", "most often taken for")]
+    for label, own, taken_for in evaluation.per_class(verdicts):
+        other = "" if taken_for is None else names[taken_for]
+        counts = str(own.examples), str(own.correct), f"{own.accuracy:.1%}"
+        rows.append((names[label], *counts, other))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{name:{widths[0]}}  {n:>{widths[1]}}  {right:>{widths[2]}}  {share:>{widths[3]}}  {other}".rstrip()
+        for name, n, right, share, other in rows
+    )
+
+
+def listed(names, most=4):
+    return ", ".join(names[:most]) + (f", ... {len(names)} in all" if len(names) > most else "")
+
+
+if __name__ == "__main__":
+    common.start(run, required=("weights", "data", "workdir"))
