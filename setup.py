@@ -38,7 +38,7 @@ setup(
     ],
     extras_require={
         "torch": ["torch>=2.4"],  # reads PyTorch's pickled checkpoints
-        "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # detectors and segmenters on feature_extractor
+        "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
         "serving": [
             "tensorflow-serving-api>=2.20",
             "aiohttp>=3.10",

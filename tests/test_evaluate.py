@@ -380,7 +380,9 @@ def test_several_right_labels_a_picture(place, run, shares, tmp_path):
     guesses = shares.argmax(1)
     expected = [guess in labels for guess, labels in zip(guesses, right, strict=True) if labels]
     assert (found["examples"], found["top1_correct"]) == (29, sum(expected))
-    losses = [-np.log(row[labels].max()) for row, labels in zip(shares, right, strict=True) if labels]
+    losses = [
+        -np.log(row[labels].max()) for row, labels in zip(shares, right, strict=True) if labels
+    ]
     np.testing.assert_allclose(found["loss"], np.mean(losses), rtol=1e-4)
     (tmp_path / "real.json").write_text("[[9]]")
     ended = evaluate(

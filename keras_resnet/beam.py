@@ -1,0 +1,321 @@
+"""A SavedModel over any number of pictures, by Apache Beam's RunInference on any of its runners.
+
+The pictures are listed once and cut into shards. A shard is read, classified and written by one worker, to a file
+of its own that is whole or absent; one that is there is not made again. So a run that was stopped goes on where it
+was, and one that some runner did twice in part leaves what it would have left.
+"""
+
+import glob
+import hashlib
+import io
+import itertools
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from keras_resnet import files
+from keras_resnet.data import images
+
+try:
+    import apache_beam
+    from apache_beam.ml.inference import base
+except ImportError as error:
+    raise ValueError(
+        f"Prediction over many machines needs Apache Beam ({error}): pip install 'keras-resnet-he[beam]'."
+    ) from None
+
+SIGNATURE = "predict_bytes"
+FORMATS = ("jsonl", "parquet")
+_TFRECORD = re.compile(r".*\.tfrecords?|.*-\d{5,}-of-\d{5,}(\.tfrecords?)?")
+_KEYS = ("image/encoded", "image")  # of tf-models' records, and of tensorflow-datasets'
+
+
+class Item(NamedTuple):
+    """Where a picture's bytes are: a file, a member of a zip, or a record's place in a TFRecord file."""
+
+    path: str
+    member: str = ""
+    offset: int = 0
+    length: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the output calls it."""
+        if self.member:
+            return f"{self.path}/{self.member}"
+        return f"{self.path}@{self.offset}" if self.length else self.path
+
+
+class Shard(NamedTuple):
+    """Pictures that are read, classified and written together."""
+
+    number: int
+    items: tuple[Item, ...]
+
+
+def items_of(pattern: str) -> list[Item]:
+    """The pictures that a pattern means, sorted by path.
+
+    Args:
+        pattern: a path, local or behind a URL, or a local pattern (`shards/*`, `**` for folders in folders). A folder
+            stands for the pictures, zips and TFRecord files in it and below, hidden ones left alone; a zip for the
+            pictures in it; a TFRecord file (by its name: `.tfrecord`, `-00000-of-00010`) for its records; a `.txt`
+            file for the paths in it, a line each.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: there are no pictures, or a zip or TFRecord file is damaged.
+    """
+    path = epath.Path(pattern)
+    if path.exists():
+        found = [path]
+    else:
+        found = [epath.Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    if not found:
+        raise FileNotFoundError(f"There is no file or folder {pattern}, nor any of that pattern.")
+    items = [item for each in found for item in _items(each, named=True)]
+    if not items:
+        raise ValueError(
+            f"{pattern} holds no pictures ({', '.join(images.SUFFIXES)}), zips of them or TFRecord files."
+        )
+    return items
+
+
+def shards_of(items: Sequence[Item], size: int) -> list[Shard]:
+    """Cut into shards of `size` pictures; the last one may have fewer."""
+    starts = range(0, len(items), size)
+    return [Shard(number, tuple(items[i : i + size])) for number, i in enumerate(starts)]
+
+
+def manifest(saved_model: str, items: Sequence[Item], shard_size: int, form: str) -> dict:
+    """What a run's files depend on; a run that goes on must have the same.
+
+    Raises:
+        FileNotFoundError: no SavedModel is there.
+    """
+    model = epath.Path(saved_model)
+    if not (model / "saved_model.pb").exists():
+        raise FileNotFoundError(f"{saved_model} holds no saved_model.pb: name a version's folder.")
+    content, names = hashlib.sha256(), hashlib.sha256()
+    parts = (
+        sorted(model.glob(pattern)) for pattern in ("saved_model.pb", "variables/*", "assets/*")
+    )
+    for path in itertools.chain(*parts):
+        content.update(path.read_bytes())
+    for item in items:
+        names.update(repr(tuple(item)).encode())
+    return {
+        "saved_model_sha256": content.hexdigest(),
+        "input_sha256": names.hexdigest(),
+        "pictures": len(items),
+        "shard_size": shard_size,
+        "format": form,
+    }
+
+
+def shard_name(kind: str, number: int, count: int, form: str) -> str:
+    """`predictions-00003-of-00010.jsonl`."""
+    return f"{kind}-{number:05}-of-{count:05}.{form}"
+
+
+class SavedModel(base.ModelHandler):
+    """Beam's handler of a SavedModel with the signature `predict_bytes`; Beam's own for TensorFlow go through Keras
+    and TensorFlow Hub, which refuse its folder.
+
+    An example is a whole shard: a list of encoded pictures, or of strings that say why one could not be read. Its
+    prediction is a list of dicts: {classes, scores, indices} or {reason}.
+
+    Args:
+        path: the version's folder.
+        batch_size: pictures at a time through the graph.
+    """
+
+    def __init__(self, path: str, batch_size: int = 32):
+        super().__init__()
+        self._path, self._batch_size = str(path), batch_size
+
+    def load_model(self):
+        import tensorflow as tf
+
+        return tf.saved_model.load(self._path)
+
+    def run_inference(self, batch, model, inference_args=None):
+        function = model.signatures[SIGNATURE]
+        return [self._shard(function, contents) for contents in batch]
+
+    def batch_elements_kwargs(self):
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+    def get_num_bytes(self, batch):
+        return sum(len(content) for contents in batch for content in contents)
+
+    def get_metrics_namespace(self):
+        return "keras_resnet"
+
+    def _shard(self, function, contents):
+        answers = [None if isinstance(c, bytes) else {"reason": c} for c in contents]
+        places = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
+        for start in range(0, len(places), self._batch_size):
+            some = places[start : start + self._batch_size]
+            for i, answer in zip(
+                some, _predict(function, [contents[i] for i in some]), strict=True
+            ):
+                answers[i] = answer
+        return answers
+
+
+def pipeline(start, shards: Sequence[Shard], model: SavedModel, output: str, count: int, form: str):
+    """Reads, classifies and writes `shards` of `count` in all to the folder `output`.
+
+    Args:
+        start: an `apache_beam.Pipeline`.
+    """
+    return (
+        start
+        | "Shards" >> apache_beam.Create(shards)
+        | "Spread" >> apache_beam.Reshuffle()
+        | "Read" >> apache_beam.Map(lambda shard: (shard, read(shard)))
+        | "Classify" >> base.RunInference(base.KeyedModelHandler(model))
+        | "Write"
+        >> apache_beam.MapTuple(lambda shard, rows: write(shard, rows, output, count, form))
+    )
+
+
+def read(shard: Shard) -> list[bytes | str]:
+    """Each picture's bytes, or why it cannot be read."""
+    opened, contents = {}, []
+    for item in shard.items:
+        try:
+            contents.append(_read(item, opened))
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            contents.append(f"unreadable: {getattr(error, 'strerror', None) or error}")
+    return contents
+
+
+def write(shard: Shard, rows: Sequence[dict], output: str, count: int, form: str) -> str:
+    """Writes a shard's files, those with the reasons first: the other one says that the shard is done."""
+    named = [{"name": item.name, **row} for item, row in zip(shard.items, rows, strict=True)]
+    folder = epath.Path(output)
+    if bad := [row for row in named if "reason" in row]:
+        files.write(folder / shard_name("bad", shard.number, count, "jsonl"), _lines(bad))
+    good = [row for row in named if "reason" not in row]
+    path = folder / shard_name("predictions", shard.number, count, form)
+    files.write(path, _lines(good) if form == "jsonl" else _parquet(good))
+    return str(path)
+
+
+# --- pictures
+
+
+def _items(path, named=False):
+    """`named`: by the user, so that it is taken for a picture whatever it is called."""
+    text = str(path)
+    if path.is_dir():
+        inside = sorted((each for each in path.iterdir() if not each.name.startswith(".")), key=str)
+        return [item for each in inside for item in _items(each)]
+    if path.suffix.lower() == ".zip":
+        try:
+            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+                names = sorted(archive.namelist())
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{text} is no readable zip archive ({error}).") from None
+        return [Item(text, name) for name in names if _is_picture(name)]
+    if _TFRECORD.fullmatch(path.name):
+        return _records(path)
+    if named and path.suffix.lower() == ".txt":
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        return [Item(line) for line in lines if line]
+    return [Item(text)] if named or _is_picture(text) else []
+
+
+def _is_picture(name):
+    return name.lower().endswith(images.SUFFIXES) and not name.split("/")[-1].startswith(".")
+
+
+def _records(path):
+    """Of each record a length of 8 bytes, its checksum of 4, then after the content one more."""
+    end, place, found = path.stat().length, 0, []
+    with path.open("rb") as file:
+        while place < end:
+            file.seek(place)
+            length = int.from_bytes(file.read(8), "little")
+            if place + 12 + length + 4 > end:
+                raise ValueError(
+                    f"{path} is damaged, or no TFRecord file, at its record {len(found)}."
+                )
+            found.append(Item(str(path), "", place + 12, length))
+            place += 12 + length + 4
+    return found
+
+
+def _read(item, opened):
+    path = epath.Path(item.path)
+    if item.member:
+        if item.path not in opened:
+            opened[item.path] = zipfile.ZipFile(
+                io.BytesIO(path.read_bytes()) if files.is_remote(path) else item.path
+            )
+        return opened[item.path].read(item.member)
+    if not item.length:
+        return path.read_bytes()
+    import tensorflow as tf
+
+    with path.open("rb") as file:
+        file.seek(item.offset)
+        features = tf.train.Example.FromString(file.read(item.length)).features.feature
+    for key in _KEYS:
+        if key in features and features[key].bytes_list.value:
+            return features[key].bytes_list.value[0]
+    raise ValueError(f"the record has no feature {' or '.join(_KEYS)}")
+
+
+# --- answers
+
+
+def _predict(function, contents):
+    """Should one stop the graph, which an export's never does, it alone is bad."""
+    import tensorflow as tf
+
+    try:
+        outputs = {k: v.numpy() for k, v in function(image_bytes=tf.constant(contents)).items()}
+    except tf.errors.InvalidArgumentError as error:
+        if len(contents) == 1:
+            return [{"reason": " ".join(error.message.split())[:200]}]
+        return [answer for content in contents for answer in _predict(function, [content])]
+    return [
+        {
+            "classes": [name.decode() for name in outputs["classes"][i]],
+            "scores": [
+                float(str(score)) for score in outputs["scores"][i]
+            ],  # the float32's own digits
+            "indices": outputs["indices"][i].tolist(),
+        }
+        if outputs["valid"][i]
+        else {"reason": outputs["reason"][i].decode()}
+        for i in range(len(contents))
+    ]
+
+
+def _lines(rows):
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+
+
+def _parquet(rows):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        [
+            ("name", pa.string()),
+            ("classes", pa.list_(pa.string())),
+            ("scores", pa.list_(pa.float32())),
+            ("indices", pa.list_(pa.int32())),
+        ]
+    )
+    file = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows, schema), file)
+    return file.getvalue()

@@ -1,0 +1,277 @@
+"""TF Serving's JSON of tensors: the bodies of its REST API, to NumPy arrays and back.
+
+As https://www.tensorflow.org/tfx/serving/api_rest says and tensorflow_serving/util/json_tensor.cc does,
+with its sentences. Stricter in one point: an integer that its dtype cannot hold is refused, not wrapped.
+"""
+
+import base64
+import binascii
+import json
+import re
+
+import numpy as np
+
+_SHOWN = 256  # characters of a value in a sentence
+_BYTES = "_bytes"  # outputs of such a name are binary
+
+
+def parse(body: bytes) -> dict:
+    """A request's body -> the JSON object that it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not body:
+        raise ValueError("JSON Parse error: The document is empty")
+    try:
+        request = json.loads(body)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+    except RecursionError:
+        raise ValueError("JSON Parse error: nested too deeply") from None
+    if not isinstance(request, dict):
+        raise ValueError(f"JSON Value: {_shown(request)} Is not object")
+    if not isinstance(request.get("signature_name", ""), str):
+        raise ValueError(
+            f"JSON Value: {_shown(request)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    return request
+
+
+def arrays(request: dict, dtypes: dict[str, np.dtype]) -> tuple[dict[str, np.ndarray], bool]:
+    """The tensors of a predict request.
+
+    Args:
+        request: what `parse` gave.
+        dtypes: of the signature's inputs, by name; strings are `object`.
+
+    Returns:
+        Arrays by name, strings being `object` arrays of bytes; and whether they came by rows
+        ("instances") rather than by columns ("inputs"), which the answer then does too.
+
+    Raises:
+        ValueError: in TF Serving's words.
+    """
+    if "instances" in request and "inputs" in request:
+        raise ValueError(
+            f"JSON Value: {_shown(request)} Not formatted correctly expecting only one of 'inputs' "
+            "or 'instances' keys to exist "
+        )
+    if "instances" in request:
+        return _from_rows(request["instances"], dtypes), True
+    if "inputs" in request:
+        return _from_columns(request["inputs"], dtypes), False
+    raise ValueError("Missing 'inputs' or 'instances' key")
+
+
+def answer(outputs: dict[str, np.ndarray], by_row: bool) -> dict:
+    """The body for a request's outputs: `predictions` by rows, `outputs` by columns; one output
+    goes without its name.
+
+    Raises:
+        ValueError: rows are asked for, and the outputs have not as many each.
+    """
+    columns = {name: _plain(name, array) for name, array in outputs.items()}
+    if not by_row:
+        return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise ValueError(f"Tensor name: {name} has no shape information ")
+    sizes = {name: len(array) for name, array in outputs.items()}
+    if len(set(sizes.values())) > 1:
+        (_, expected), *rest = sizes.items()
+        name, size = next((name, size) for name, size in rest if size != expected)
+        raise ValueError(
+            f"Tensor name: {name} has inconsistent batch size: {size} expecting: {expected}"
+        )
+    if len(columns) == 1:
+        return {"predictions": next(iter(columns.values()))}
+    rows = zip(*columns.values(), strict=True)
+    return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+# --- from JSON
+
+
+def _from_rows(instances, dtypes):
+    if not isinstance(instances, list):
+        raise ValueError(
+            f"JSON Value: {_shown({'instances': instances})} Expecting 'instances' to be an list/array"
+        )
+    if not instances:
+        raise ValueError("JSON Value: {\"instances\": []} No values in 'instances' array")
+    named = _is_named(instances[0])
+    if not named and len(dtypes) > 1:
+        raise ValueError(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
+    columns = {name: [] for name in dtypes}
+    for i, instance in enumerate(instances):
+        if named != _is_named(instance):
+            wanted, got = ("object", "list") if named else ("value/list", "object")
+            raise ValueError(f"Expecting {wanted} but got {got} at item {i} of input list")
+        items = instance if named else {next(iter(dtypes)): instance}
+        where = f"Failed to process element: {i}"
+        for name, value in items.items():
+            at = f"{where} key: {name}" if named else where
+            try:
+                if name not in dtypes:
+                    raise ValueError(f"JSON object: does not have named input: {name}")
+                columns[name].append(_array(value, dtypes[name]))
+            except ValueError as mistake:
+                raise ValueError(
+                    f"{at} of 'instances' list. Error: INVALID_ARGUMENT: {mistake}"
+                ) from None
+            first, last = columns[name][0].shape, columns[name][-1].shape
+            if first != last:
+                raise ValueError(
+                    f"{at} of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape "
+                    f"{_shape(first)} but got: {_shape(last)}"
+                )
+        if items.keys() != dtypes.keys():
+            raise ValueError(
+                f"{where} of 'instances' list. JSON object: {_shown(instance)} keys must be equal "
+                f"to: {','.join(sorted(dtypes))}"
+            )
+    return {name: np.stack(column) for name, column in columns.items()}
+
+
+def _from_columns(inputs, dtypes):
+    if not _is_named(inputs):
+        if len(dtypes) > 1:
+            raise ValueError(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        [(name, dtype)] = dtypes.items()
+        return {name: _array(inputs, dtype)}
+    for name in dtypes:
+        if name not in inputs:
+            raise ValueError(f"Missing named input: {name} in 'inputs' object.")
+    return {name: _array(inputs[name], dtype) for name, dtype in dtypes.items()}
+
+
+def _array(value, dtype):
+    """A nested list of values -> an array; numbers by NumPy at once where nothing is wrong."""
+    if dtype.kind != "O":
+        try:
+            array = np.array(value)
+        except (ValueError, OverflowError):
+            array = np.array(None)
+        exact = {"u": "iu", "i": "iu", "b": "b"}.get(dtype.kind, "iuf")
+        if not array.size or (array.dtype.kind in exact and _fits(array, dtype)):
+            return array.astype(dtype)
+    shape, inner = [], value
+    while isinstance(inner, list):
+        shape.append(len(inner))
+        inner = inner[0] if inner else None
+    leaves = []
+    _gather(value, 0, shape, dtype, leaves)
+    array = np.empty(len(leaves), dtype)
+    array[:] = leaves
+    return array.reshape(shape)
+
+
+def _gather(value, level, shape, dtype, leaves):
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise ValueError(
+                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON "
+                f"DOM. Expected at level: {len(shape)}"
+            )
+        leaves.append(_leaf(value, dtype))
+        return
+    if level >= len(shape):
+        raise ValueError(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise ValueError(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
+            f"{shape[level]}"
+        )
+    for inner in value:
+        _gather(inner, level + 1, shape, dtype, leaves)
+
+
+def _leaf(value, dtype):
+    if dtype.kind == "O":
+        if _is_base64(value):
+            return _decoded(value["b64"])
+        if isinstance(value, dict):
+            raise ValueError(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+        kinds = ()
+    else:
+        kinds = {"b": (bool,), "u": (int,), "i": (int,)}.get(dtype.kind, (int, float))
+    if type(value) not in kinds or not _fits(np.array(value), dtype):
+        names = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
+        kind = str(value) if isinstance(value, bool) else names.get(type(value), "Number")
+        named = "string" if dtype.kind == "O" else dtype.name.replace("float32", "float")
+        raise ValueError(
+            f"JSON Value: {_shown(value)} Type: {kind} is not of expected type: {named}"
+        )
+    return value
+
+
+def _fits(array, dtype):
+    if dtype.kind not in "iu" or not array.size:
+        return array.dtype.kind != "O"
+    limits = np.iinfo(dtype)
+    return bool(array.min() >= limits.min and array.max() <= limits.max)
+
+
+def _decoded(text):
+    """Padding and white space are as one likes."""
+    text = re.sub(r"\s", "", text).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("Unable to base64 decode") from None
+
+
+def _is_base64(value):
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def _is_named(value):
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _shape(shape):
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _shown(value):
+    """The value's beginning as JSON; no more of a long one is written."""
+    text = ""
+    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+        text += piece
+        if len(text) > _SHOWN:
+            break
+    return text[:_SHOWN]
+
+
+# --- to JSON
+
+
+def _plain(name, array):
+    if array.dtype.kind == "O":
+        return _strings(array.tolist(), name.endswith(_BYTES))
+    if array.dtype.kind in "biu":
+        return array.tolist()
+    if array.dtype == np.float64:
+        return array.tolist()
+    # The shortest digits that are this float32: 0.2, not 0.20000000298.
+    return array.astype(np.float32).astype("U").astype(np.float64).tolist()
+
+
+def _strings(value, binary):
+    if isinstance(value, list):
+        return [_strings(inner, binary) for inner in value]
+    if binary:
+        return {"b64": base64.b64encode(value).decode()}
+    return value.decode("utf-8", "replace")

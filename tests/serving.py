@@ -1,0 +1,128 @@
+"""A small SavedModel with the signatures of `keras_resnet.export`, by TensorFlow alone, and a server for it."""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+KIT = pathlib.Path(__file__).parents[1] / "savedmodels"
+SIDE, NAMES, TOP = 8, ("cat", "dog", "żaba", "emu"), 3
+
+
+class Tiny(tf.Module):
+    """Mean colour, times a matrix, softmax; pictures of SIDE x SIDE."""
+
+    def __init__(self, seed):
+        super().__init__()
+        kernel = np.random.default_rng(seed).normal(size=(3, len(NAMES)))
+        self.kernel = tf.Variable(kernel, dtype=tf.float32)
+        self.names = tf.constant(NAMES)
+
+    def pooled(self, pictures):
+        return tf.reduce_mean(tf.cast(pictures, tf.float32), [1, 2]) / 64
+
+    def shares(self, pictures):
+        return tf.nn.softmax(self.pooled(pictures) @ self.kernel)
+
+    def picture(self, content):
+        """uint8 picture, and why it is none; what looks like a PNG is decoded, or stops the graph."""
+        empty = tf.equal(tf.strings.length(content), 0)
+        known = tf.equal(tf.strings.substr(tf.strings.join([content, "...."]), 1, 3), "PNG")
+        picture = tf.cond(
+            known,
+            lambda: tf.io.decode_png(content, channels=3),
+            lambda: tf.zeros([1, 1, 3], tf.uint8),
+        )
+        picture = tf.cast(tf.image.resize(picture, [SIDE, SIDE]), tf.uint8)
+        reason = tf.where(empty, "empty", tf.where(known, "", "unknown_format"))
+        return picture, reason
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.uint8, "pictures")])
+    def serving_default(self, pictures):
+        return {"probabilities": self.shares(pictures)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, "pictures")])
+    def serving_float(self, pictures):
+        return {"probabilities": self.shares(pictures)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.uint8, "pictures")])
+    def features(self, pictures):
+        return {"features": self.pooled(pictures)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    def predict_bytes(self, image_bytes):
+        picture, reason = tf.map_fn(
+            self.picture, image_bytes, fn_output_signature=(tf.uint8, tf.string)
+        )
+        picture = tf.ensure_shape(picture, [None, SIDE, SIDE, 3])
+        scores, indices = tf.math.top_k(self.shares(picture), TOP)
+        return {
+            "classes": tf.gather(self.names, indices),
+            "scores": scores,
+            "indices": indices,
+            "valid": tf.equal(reason, ""),
+            "reason": reason,
+        }
+
+
+def save(folder, version=1, seed=0):
+    """Writes `folder`/`version`; returns the model."""
+    model = Tiny(seed)
+    names = ("serving_default", "serving_float", "features", "predict_bytes")
+    signatures = {name: getattr(model, name) for name in names}
+    tf.saved_model.save(model, f"{folder}/{version}", signatures)
+    return model
+
+
+def png(seed, side=20):
+    """An encoded picture of one random colour and a little noise."""
+    draw = np.random.default_rng(seed)
+    pixels = draw.integers(0, 236, 3) + draw.integers(0, 20, (side, side, 3))
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+class Server:
+    """`local_server.py` in a process of its own, on free ports unless they are given."""
+
+    def __init__(self, *flags, rest_api_port=0, port=0):
+        command = [sys.executable, str(KIT / "local_server.py"), *map(str, flags)]
+        command += [f"--rest_api_port={rest_api_port}", f"--port={port}"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(KIT.parent)},
+        )  # fmt: skip
+        line = self.process.stdout.readline()
+        assert line, self.process.stderr.read()
+        self.ready = json.loads(line)
+        self.rest_api_port, self.port = self.ready["rest_api_port"], self.ready["port"]
+        self.url = f"http://127.0.0.1:{self.rest_api_port}"
+
+    def stop(self):
+        """SIGTERM; (exit code, its last line, what it said)."""
+        self.process.terminate()
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out.splitlines()[-1], err
+
+
+@contextlib.contextmanager
+def running(*flags, **ports):
+    server = Server(*flags, **ports)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.communicate()
+
+
+if __name__ == "__main__":  # the folder for a real TF Serving
+    save(sys.argv[1])
