@@ -14,11 +14,12 @@ help:
 demo: $(VENV)/.installed
 	$(PY) recipes/cifar10.py --flagfile=recipes/flagfiles/demo.flags
 
+# A process a core; a file's tests stay together, with what they share.
 test: lint
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" -n auto --dist loadfile
 
 test-all: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff check .

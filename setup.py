@@ -45,9 +45,12 @@ setup(
             "grpcio>=1.66",
             "requests>=2.32",
         ],
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
+        "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py
         "beam": ["apache-beam>=2.77", "pyarrow>=17"],
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.8",
             "ruff==0.17.5",
             "nbclient>=0.10",
             "nbformat>=5.10",

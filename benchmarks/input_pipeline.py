@@ -38,8 +38,9 @@ import sys
 import tempfile
 
 import numpy as np
+import report
 import timing
-from absl import app, flags
+from absl import flags
 from feeders import AHEAD
 from report import mark, show
 
@@ -230,34 +231,21 @@ def copied(to):
 SECTIONS = {"pipelines": pipelines, "colour": colour, "memory": memory}
 
 
-def main(argv):
-    load = os.getloadavg()[0]  # processes that want to run, over the last minute
+def main():
+    check()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        try:
-            check(argv)
-            count = copied(folder)
-        except (ValueError, OSError) as mistake:
-            say(f"input_pipeline.py: {mistake}")
-            sys.exit(2)
-        if load > 0.5:
-            say(
-                f"The machine is not at rest (load {load:.1f} on {CORES} cores): figures will wander."
-            )
-        try:
-            sections = {name: SECTIONS[name](folder) for name in FLAGS.sections}
-        except KeyboardInterrupt:
-            sys.exit(130)
+        count = copied(folder)
+        load = report.load_before()
+        sections = {name: SECTIONS[name](folder) for name in FLAGS.sections}
     print(json.dumps({"cores": CORES, "load_before": load, "files": count, **sections}))
 
 
-def check(argv):
+def check():
     """
     Raises:
         ValueError: what is wrong with the command line.
     """
-    if argv[1:]:
-        raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
     unknown = [name for name in FLAGS.sections if name not in SECTIONS]
     if unknown or not FLAGS.sections:
         known = ", ".join(SECTIONS)
@@ -270,13 +258,5 @@ def check(argv):
         raise ValueError(f"--peers_python: there is no {FLAGS.peers_python}.")
 
 
-def parse(argv):
-    try:
-        return FLAGS(argv)
-    except flags.Error as mistake:
-        say(f"input_pipeline.py: {mistake}")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    report.start(main)

@@ -1,10 +1,50 @@
-"""Tables and marks as the benchmarks print them: on standard error, for people."""
+"""What the benchmarks share: their form as commands; tables and marks, on standard error, for people."""
 
+import os
 import statistics
+import sys
 
 import timing
+from absl import app, flags
 
 from keras_resnet.progress import say
+
+FLAGS = flags.FLAGS
+
+
+def start(main):
+    """Runs ``main()`` with the flags parsed; a user's mistake (ValueError, OSError) is one sentence and code 2."""
+    name = os.path.basename(sys.argv[0])
+
+    def parse(argv):
+        try:
+            return FLAGS(argv)
+        except flags.Error as mistake:
+            say(f"{name}: {mistake}")
+            sys.exit(2)
+
+    def checked(argv):
+        try:
+            if argv[1:]:
+                raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
+            main()
+        except (ValueError, OSError, timing.Skipped) as mistake:
+            say(f"{name}: {mistake}")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    app.run(checked, flags_parser=parse)
+
+
+def load_before() -> float:
+    """Processes that want to run, over the last minute; says so where the machine is not at rest."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(
+            f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
+        )
+    return load
 
 
 def mark(what, measured, wanted, bound):

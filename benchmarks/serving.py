@@ -26,7 +26,8 @@ import threading
 import time
 
 import numpy as np
-from absl import app, flags
+import report
+from absl import flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "savedmodels"))
 import client
@@ -180,26 +181,14 @@ def run():
     }  # fmt: skip
 
 
-def main(argv):
-    try:
-        for name in ("model_base_path", "data"):
-            if not getattr(FLAGS, name):
-                raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
-        figures = run()
-    except (ValueError, OSError) as mistake:
-        say(f"serving.py: {mistake}")
-        sys.exit(2)
+def main():
+    for name in ("model_base_path", "data"):
+        if not getattr(FLAGS, name):
+            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+    figures = run()
     print(json.dumps(figures))
     sys.exit(int(bool(figures["wrong"] or figures["failed"])))
 
 
-def parse(argv):
-    try:
-        return FLAGS(argv)
-    except flags.Error as mistake:
-        say(f"serving.py: {mistake}")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    report.start(main)

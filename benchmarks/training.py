@@ -27,8 +27,9 @@ import pathlib
 import statistics
 import sys
 
+import report
 import timing
-from absl import app, flags
+from absl import flags
 from report import mark, show
 
 from keras_resnet.progress import say
@@ -263,35 +264,14 @@ def check(flag, known):
         )
 
 
-def main(argv):
-    try:
-        if argv[1:]:
-            raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
-        check("sections", SECTIONS)
-        check("contestants", TRAINING)
-    except ValueError as mistake:
-        say(f"training.py: {mistake}")
-        sys.exit(2)
-    load = os.getloadavg()[0]  # processes that want to run, over the last minute
-    if load > 0.5:
-        say(
-            f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
-        )
+def main():
+    check("sections", SECTIONS)
+    check("contestants", TRAINING)
+    load = report.load_before()
     run = {"imagenet": imagenet, "cifar": cifar, "startup": startup, "depth": depth}
-    try:
-        sections = {name: run[name]() for name in FLAGS.sections}
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sections = {name: run[name]() for name in FLAGS.sections}
     print(json.dumps({"cores": os.cpu_count(), "load_before": load, **sections}))
 
 
-def parse(argv):
-    try:
-        return FLAGS(argv)
-    except flags.Error as mistake:
-        say(f"training.py: {mistake}")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    report.start(main)

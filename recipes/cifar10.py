@@ -44,6 +44,7 @@ from keras_resnet import (
     runtime,
     schedules,
     training,
+    weights,
 )
 from keras_resnet.data import augment, draws, sources, splits
 from keras_resnet.fronts import Preprocessing
@@ -187,8 +188,15 @@ def run() -> dict:
         )(pictures)
     saved = build(input_tensor=pictures)
     saved.set_weights(model.get_weights())
-    with files.aside(workdir / "model.keras") as part:
-        saved.save(part)
+    contract = weights.Contract(
+        network=FLAGS.model,
+        size=shape[0],
+        resize=shape[0],
+        class_names=tuple(source.class_names),
+        source=f"recipes/cifar10.py on {common.data_name()}",
+        accuracy={"test_examples": tested.examples, "test_correct": tested.correct},
+    )
+    common.save(saved, workdir, contract)
     some = np.linspace(0, len(test) - 1, min(SHEET, len(test))).astype(int)
     plots.predictions(
         test.pictures[some],

@@ -23,7 +23,7 @@ with keras_resnet.quiet.start():
 from absl import app, flags, logging
 from etils import epath
 
-from keras_resnet import files, logs, plots, progress, runtime, strategies, training
+from keras_resnet import files, logs, plots, progress, runtime, strategies, training, weights
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
@@ -44,10 +44,23 @@ def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PR
     flags.DEFINE_float(
         "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
     )
+    flags.DEFINE_string(
+        "export", None, "Folder of SavedModel versions to add the trained network to."
+    )
 
 
 def make_workdir() -> epath.Path:
-    """--workdir, made and found to be writable."""
+    """--workdir, made and found to be writable.
+
+    Raises:
+        OSError: it cannot be used.
+        ValueError: --export on a backend that has none.
+    """
+    if FLAGS.export and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"--export writes TensorFlow's SavedModel, but KERAS_BACKEND is {keras.backend.backend()}: "
+            "export model.keras afterwards, by savedmodels/export.py on TensorFlow."
+        )
     workdir = epath.Path(FLAGS.workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -63,6 +76,24 @@ def make_workdir() -> epath.Path:
         why = str(error).strip().partition("\n")[0]
         raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
     return workdir
+
+
+def save(model, workdir, contract):
+    """Saves the trained network as model.keras with its contract, and where --export says to serve it from."""
+    weights.save(model, workdir / "model.keras", contract)
+    if FLAGS.export:
+        from keras_resnet import export
+
+        names = contract.class_names
+        written = export.save(
+            model, FLAGS.export, class_names=names, top=min(5, len(names)), resize=contract.resize
+        )
+        progress.say(f"Exported: {written}.")
+
+
+def data_name() -> str:
+    """The last part of --data."""
+    return os.path.basename(os.path.normpath(FLAGS.data))
 
 
 def own_flags(recipe: str = "__main__") -> list:

@@ -42,6 +42,7 @@ from keras_resnet import (
     schedules,
     strategies,
     training,
+    weights,
 )
 from keras_resnet.data import batch_augment, draws, randaugment, sources, splits, views, windows
 from keras_resnet.layers import Layers
@@ -255,8 +256,21 @@ def run() -> dict | None:
     plots.curves(logs.rows(workdir), workdir / "curves.png", FLAGS.model)
     saved = build(input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3))
     saved.set_weights(values)
-    with files.aside(workdir / "model.keras") as part:
-        saved.save(part)
+    contract = weights.Contract(
+        network=FLAGS.model,
+        preprocessing="torch",
+        size=FLAGS.eval_size,
+        resize=FLAGS.eval_resize,
+        class_names=tuple(feed.class_names),
+        source=f"recipes/imagenet.py on {common.data_name()}",
+        accuracy={
+            "evaluated_on": feed.evaluated_on,
+            "examples": tested.examples,
+            "top1_correct": tested.correct,
+            "top5_correct": tested.top5_correct,
+        },
+    )
+    common.save(saved, workdir, contract)
     if left_out:
         lines = [f"{name}: {reason}\n" for name, reason in sorted(left_out.items())]
         files.write(workdir / "left_out.txt", "".join(lines))
@@ -425,9 +439,9 @@ class Pictures:
     def evaluation(self):
         """This worker's part of the pictures to evaluate on."""
         if FLAGS.data == "fake":
-            weights = np.ones(self.share, np.float32)
+            ones = np.ones(self.share, np.float32)
             noise = self.stream.fake(self.share, FLAGS.eval_size).take(1)
-            return [(*batch, weights) for batch in noise]
+            return [(*batch, ones) for batch in noise]
         view = views.center(FLAGS.eval_size, FLAGS.eval_resize)
         return self.stream.evaluation(
             self.test, FLAGS.batch_size, view, part=self.part, on_bad=self.on_bad

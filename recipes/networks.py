@@ -1,16 +1,17 @@
 """A trained network from --model and --weights, and the sizes at which it is shown pictures."""
 
 from keras_resnet import applications, evaluation, weights
+from keras_resnet.data import views
 
-SMALL = 64  # pixels; networks for pictures up to this size are shown all of them
 
-
-def network(path: str, name: str | None = None, *, trunk: bool = False):
+def network(path: str, name: str | None = None, *, trunk: bool = False, size: int | None = None):
     """The network of a file of weights.
 
     Args:
         path: of the file: what a builder's `weights=` reads.
         name: of `keras_resnet.list_models()`; None where the file says it.
+        size: pixels, side of its pictures, where the file holds weights alone; default: what they were evaluated
+            at, or the network's own.
         trunk: whether a file without a classifier will do; it gets a random one, of one class.
 
     Returns:
@@ -37,7 +38,9 @@ def network(path: str, name: str | None = None, *, trunk: bool = False):
         raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
     constructor = applications.get(name)
     if found.classes is not None:
-        return constructor(weights=path, classes=found.classes), found
+        side = size or found.contract.size
+        shape = (side, side, found.channels) if side else None
+        return constructor(weights=path, classes=found.classes, input_shape=shape), found
     if not trunk:
         raise ValueError(f"--weights={path} has no classifier: use a file of the whole network.")
     model = constructor(classes=1)
@@ -56,7 +59,7 @@ def sizes(model, contract, size: int | None = None, resize: int | None = None) -
     """
     size = size or contract.size or model.input_shape[1] or 224
     known = contract.resize if size == contract.size else None
-    resize = resize or known or (size if size <= SMALL else round(size / 0.875))
+    resize = resize or known or views.resize_for(size)
     if size > resize:
         raise ValueError(
             f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."

@@ -51,7 +51,13 @@ def logits(model):
     return keras.ops.convert_to_numpy(model.predict(PICTURES, verbose=0))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith(("SE", "ResNeXt")) else name
+        for name in NETWORKS
+    ],
+)
 def test_same_logits(name, tmp_path):
     model = network(name)
     expected = np.array(json.loads(GOLDEN.read_text())[name])

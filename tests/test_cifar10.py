@@ -213,6 +213,7 @@ def test_other_classes_are_refused(run, tmp_path):
     assert "contradicts" in refused.err
 
 
+@pytest.mark.slow
 def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
     arguments = (*SMALL, f"--workdir={tmp_path}/run", "--steps=30", "--per_pixel_mean")
     ended = child.recipe(tmp_path, *arguments).wait()

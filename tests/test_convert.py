@@ -28,7 +28,8 @@ def r20(tmp_path_factory):
     return path, model.predict_on_batch(RGB)
 
 
-@pytest.mark.parametrize("suffix", [pytest.param(".keras", marks=pytest.mark.slow), ".weights.h5"])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_there_and_back(r20, suffix, tmp_path):
     pytest.importorskip("torch", reason="the reference runs in PyTorch")
     path, expected = r20

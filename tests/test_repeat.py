@@ -56,7 +56,9 @@ def randomised(order, tail):
     return flat, looped
 
 
-@pytest.mark.parametrize("tail", ["nothing", "squeeze_excite"])
+@pytest.mark.parametrize(
+    "tail", ["nothing", pytest.param("squeeze_excite", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("order", ["V1", "V2"])
 def test_loop_and_flat_agree(order, tail):
     flat, looped = randomised(order, tail)

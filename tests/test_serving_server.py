@@ -7,6 +7,7 @@ must serve, as `tiny`, the folder that `python tests/serving.py FOLDER` writes.
 """
 
 import base64
+import contextlib
 import importlib.util
 import io
 import json
@@ -24,6 +25,7 @@ import numpy as np
 import pytest
 import serving
 import tensorflow as tf
+from absl import flags as absl_flags
 from google.protobuf import json_format, text_format
 from PIL import Image
 
@@ -87,17 +89,27 @@ def stubs(server):
     channel.close()
 
 
+@contextlib.contextmanager
+def own_flags():
+    """Within it, flags that a command defines stand in for those of others that were imported into this process."""
+    before = {name: absl_flags.FLAGS[name] for name in absl_flags.FLAGS}
+    for flag in before.values():
+        flag.allow_override = True
+    yield
+    for name in list(absl_flags.FLAGS):
+        if before.get(name) is not absl_flags.FLAGS[name]:
+            delattr(absl_flags.FLAGS, name)
+            if name in before:
+                absl_flags.FLAGS[name] = before[name]
+
+
 @pytest.fixture
 def client():
     spec = importlib.util.spec_from_file_location("serving_client", serving.KIT / "client.py")
     module = importlib.util.module_from_spec(spec)
-    from absl import flags
-
-    known = set(flags.FLAGS)
-    spec.loader.exec_module(module)
-    yield module
-    for name in set(flags.FLAGS) - known:
-        delattr(flags.FLAGS, name)
+    with own_flags():
+        spec.loader.exec_module(module)
+        yield module
 
 
 def b64(content):
@@ -615,13 +627,9 @@ def write(path, content):
 def test_warmup_records_replay(tmp_path, stubs, monkeypatch):
     """The records are requests that the server answers, at the sizes asked for."""
     monkeypatch.syspath_prepend(serving.KIT)
-    from absl import flags
 
-    known = set(flags.FLAGS)
-    import warmup
-
-    for name in set(flags.FLAGS) - known:
-        delattr(flags.FLAGS, name)
+    with own_flags():
+        import warmup
     (tmp_path / "saved_model.pb").write_bytes(b"")
     path = warmup.write_warmup(tmp_path, GOOD[:2], (1, 5))
     assert path == tmp_path / "assets.extra" / "tf_serving_warmup_requests"

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import zipfile
 
 import h5py
@@ -138,6 +139,34 @@ def test_keras_applications(depth, suffix, tmp_path):
         built(name, weights=path, preprocessing="torch")
     with pytest.raises(ValueError, match=f"{name}, not of {name}V1_5"):
         built(f"{name}V1_5", weights=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network, v2", [("ResNet50V1_5", False), ("ResNet50V2", True)])
+def test_keras_hubs_backbone(network, v2):
+    """Its feature maps of normalised tensors, with our random weights under its names."""
+    hub = pytest.importorskip("keras_hub", reason="the extra `cv` brings it")
+    theirs = hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[3, 4, 6, 3],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="bottleneck_block",
+        use_pre_activation=v2,
+        image_shape=(64, 64, 3),
+    )
+    ours = randomised(built(network, include_top=False, preprocessing=None))
+    for layer in theirs.layers:
+        if layer.weights:
+            name = layer.name.replace("pre_activation", "preact")
+            if match := re.match(r"stack(\d)_block(\d+)_", name):
+                place = f"conv{int(match[1]) + 2}_block{int(match[2]) + 1}_"
+                name = place + name[match.end() :]
+            layer.set_weights(ours.get_layer(name).get_weights())
+    assert theirs.count_params() == ours.count_params()
+    normal = np.float32(PICTURES) / 128 - 1
+    assert apart(ours.predict_on_batch(normal), theirs.predict_on_batch(normal)) < LIMIT
 
 
 def test_keras_applications_v2_is_refused(tmp_path):

@@ -120,8 +120,14 @@ def _looked_into(path, network, contract):
             own = own or Contract(theirs, "caffe", 224, 256, source="keras.applications")
             certain, content, peer = True, theirs, "keras.applications"
         else:
-            own = own or native.contract(path)
-            certain, content, peer = certain or own is not None, shapes, "keras"
+            content, peer = shapes, "keras"
+            if graph := native.contract(path):
+                own, certain = own or Contract(), True
+                own = dataclasses.replace(
+                    own,
+                    network=own.network or graph.network,
+                    preprocessing=own.preprocessing or graph.preprocessing,
+                )
         classes, kernels = native.classes(shapes), [s for s in shapes.values() if len(s) == 4]
         depths = {shape[2] for shape in kernels}
         channels = next((n for n in (3, 1, 4) if n in depths), 3)

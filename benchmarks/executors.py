@@ -1,0 +1,172 @@
+"""One contestant of `inference.py` in a process of its own: ``executors.py '{"executor": ..., ...}'``.
+
+Each answers the same uint8 pictures [B,S,S,3] with probabilities [B,K], by the way its users go; a step is one
+batch, from NumPy to NumPy. What it is told: "path", its model; "batch"; "size"; "pictures", an .npz file of pictures
+and labels of which it says how many it gets right; "files", a folder of JPEGs.
+
+Speaks the protocol of `timing.py`.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import sys
+
+import contestants
+import numpy as np
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+# --- executors: spec -> (pictures uint8 [B,S,S,3] -> probabilities [B,K])
+
+
+def savedmodel(spec):
+    """Ours, as TF Serving runs it."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(spec["path"]).signatures["serving_default"]
+    return lambda pictures: signature(pictures=tf.constant(pictures))["probabilities"].numpy()
+
+
+def function(spec):
+    """The live network in a plain tf.function."""
+    import tensorflow as tf
+
+    model = _live(spec)
+    call = tf.function(lambda pictures: model(tf.cast(pictures, tf.float32), training=False))
+    return lambda pictures: call(tf.constant(pictures)).numpy()
+
+
+def predict(spec):
+    """keras.applications' network of the same weights, by its predict, pictures preprocessed."""
+    import keras
+
+    from keras_resnet.weights import keras_applications
+
+    theirs = keras_applications.emit(_live(spec), spec["network"])
+    prepare = keras.applications.resnet.preprocess_input
+
+    def call(pictures):
+        prepared = prepare(pictures.astype(np.float32))
+        return theirs.predict(prepared, batch_size=len(pictures), verbose=0)
+
+    return call
+
+
+def onnxruntime(spec):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = CORES
+    session = onnxruntime.InferenceSession(spec["path"], options, ["CPUExecutionProvider"])
+    return lambda pictures: session.run(
+        ["probabilities"], {"pictures": pictures.astype(np.float32)}
+    )[0]
+
+
+def openvino(spec):
+    """At the batch's fixed shape, which it likes best."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(spec["path"])
+    model.reshape([spec["batch"], spec["size"], spec["size"], 3])
+    hints = {"INFERENCE_PRECISION_HINT": spec["precision"], "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(model, "CPU", hints).create_infer_request()
+    return lambda pictures: request.infer({"pictures": pictures.astype(np.float32)})[
+        "probabilities"
+    ]
+
+
+def tflite(spec):
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(spec["path"], num_threads=CORES)
+    runner = interpreter.get_signature_runner()
+    return lambda pictures: runner(pictures=pictures.astype(np.float32))["probabilities"]
+
+
+EXECUTORS = {f.__name__: f for f in (savedmodel, function, predict, onnxruntime, openvino, tflite)}
+
+
+def _live(spec):
+    from keras_resnet import weights
+
+    return weights.load(spec["path"])
+
+
+# --- what they do
+
+
+def answer(spec, gate):
+    """Steps of one batch; first it says how many of the labelled pictures it gets right."""
+    call = EXECUTORS[spec["executor"]](spec)
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (spec["batch"], spec["size"], spec["size"], 3), np.uint8)
+    said = {}
+    if spec.get("pictures"):
+        with np.load(spec["pictures"]) as labelled:
+            seen, labels = labelled["pictures"], labelled["labels"]
+        guesses = []
+        for first in range(0, len(seen), spec["batch"]):
+            part = seen[first : first + spec["batch"]]
+            whole = np.concatenate([part, np.zeros_like(seen[: spec["batch"] - len(part)])])
+            guesses.append(call(whole)[: len(part)].argmax(-1))
+        said["right"] = int((np.concatenate(guesses) == labels).sum())
+    gate.say(ready=said)
+    for step in itertools.count():
+        gate(step)
+        call(pictures)
+
+
+def from_files(spec, gate):
+    """Steps of one batch of JPEGs; with spec["apart"] they are decoded first and then answered."""
+    import tensorflow as tf
+
+    from keras_resnet.data import views
+
+    paths = sorted(pathlib.Path(spec["files"]).rglob("*.[jJ][pP]*[gG]"))
+    files = [path.read_bytes() for path in paths[: spec["batch"]]]
+    files = tf.constant(list(itertools.islice(itertools.cycle(files), spec["batch"])))
+    loaded = tf.saved_model.load(spec["path"])
+    view = views.center(spec["size"], spec["resize"])
+
+    def decoded(file):
+        return view(tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE"))
+
+    @tf.function
+    def decode(files):
+        pictures = tf.data.Dataset.from_tensor_slices(files).map(decoded, tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return pictures.batch(spec["batch"]).with_options(options).get_single_element()
+
+    gate.say(ready={})
+    for step in itertools.count():
+        gate(step)
+        if spec["apart"]:
+            pictures = decode(files).numpy()
+            loaded.signatures["serving_default"](pictures=tf.constant(pictures))[
+                "probabilities"
+            ].numpy()
+        else:
+            loaded.signatures["predict_bytes"](image_bytes=files)["scores"].numpy()
+
+
+def main():
+    spec, gate = json.loads(sys.argv[1]), contestants.Gate()
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run = from_files if "apart" in spec else answer
+    if spec["executor"] == "convolutions":
+        run = contestants.convolutions
+    try:
+        run(spec, gate)
+    except Exception as error:
+        gate.say(skip=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

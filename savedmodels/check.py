@@ -1,0 +1,224 @@
+"""Compares an export with the live network on real pictures, then times it. TensorFlow alone: no Keras here.
+
+    python savedmodels/check.py savedmodels/resnet50 --weights=r50.keras --data=pictures/
+    python savedmodels/check.py savedmodels/resnet50/3 --model=ResNet50 --weights=r50.safetensors --data=pictures.zip
+
+PATH is a version's folder, or the model's, of which the newest version is taken. --data is a folder or zip of
+pictures by class. The live network, of --model and --weights as export.py had them, runs in a process of its own
+(live.py) and shows itself the pictures as evaluation does.
+
+serving_default gets what the live network got: its probabilities must be within --tolerance of the live ones,
+relative to the largest of each picture. predict_bytes gets the files: its decoder may be off by a step of 256 where
+evaluation left an unusual file to Pillow. The best class must be equal on all pictures but --differ in both.
+
+Then, each for --seconds: milliseconds of a call with one picture (p50, p95), and pictures/s in batches of --batch_size.
+
+The last line is JSON: examples, largest_difference, top1_equal (pictures, by signature), load_seconds (until the
+signatures are there), first_answer_seconds (after that), milliseconds_p50, milliseconds_p95, pictures_per_second (by
+signature). Exits with 1 where the two do not agree, with 2 and one sentence where the command cannot be followed.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import keras_resnet.quiet
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.modules["keras"] = None  # TensorFlow would import it where it is installed; here nothing can
+with keras_resnet.quiet.start():
+    import tensorflow as tf
+import numpy as np
+from absl import app, flags
+
+from keras_resnet.progress import say
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "Folder or zip of pictures by class.")
+flags.DEFINE_string("weights", None, "What the export was made of.")
+flags.DEFINE_string("model", None, "The network's name; a .keras file brings its own.")
+flags.DEFINE_float(
+    "tolerance",
+    None,
+    "Largest difference of probabilities, relative to a picture's largest; default: 1e-4, for an export in half "
+    "precision 1.",
+    lower_bound=0.0,
+)
+flags.DEFINE_integer("differ", 0, "Pictures whose best class may differ.", lower_bound=0)
+flags.DEFINE_float("seconds", 5.0, "Of timing, each figure; 0 times nothing.", lower_bound=0.0)
+flags.DEFINE_integer("batch_size", 32, "Pictures of a batch that is timed.", lower_bound=1)
+
+
+def main(argv):
+    try:
+        if len(argv) != 2:
+            raise ValueError(f"One PATH is checked; got {' '.join(argv[1:]) or 'none'}.")
+        for name in ("data", "weights"):
+            if not getattr(FLAGS, name):
+                raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+        result, faults = check(newest(pathlib.Path(argv[1])))
+    except (ValueError, OSError) as mistake:
+        end(mistake, 2)
+    print(json.dumps(result))
+    sys.stdout.flush()
+    if faults:
+        end("; ".join(faults) + ".", 1)
+
+
+def check(folder):
+    """The figures, and what does not agree, each a clause."""
+    began = time.perf_counter()
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{folder} cannot be loaded as a SavedModel: {str(error).splitlines()[0]}"
+        ) from None
+    load_seconds = time.perf_counter() - began
+    signatures = loaded.signatures
+    for name in ("serving_default", "predict_bytes"):
+        if name not in signatures:
+            raise ValueError(f"{folder} has no signature {name}: export it by export.py.")
+    card = read_card(folder)
+    live = ask_live(card)
+    files = np.split(live["files"], np.cumsum(live["lengths"])[:-1])
+    files = np.array([file.tobytes() for file in files], object)
+    pictures, wanted = live["pictures"], live["probabilities"]
+
+    def probabilities(pictures):
+        return signatures["serving_default"](pictures=tf.constant(pictures))["probabilities"]
+
+    def classes(files):
+        return signatures["predict_bytes"](image_bytes=tf.constant(files))["indices"]
+
+    began = time.perf_counter()
+    probabilities(pictures[:1])
+    result = {
+        "examples": len(files),
+        "load_seconds": load_seconds,
+        "first_answer_seconds": time.perf_counter() - began,
+    }
+    steps = range(0, len(files), FLAGS.batch_size)
+    parts = [slice(step, step + FLAGS.batch_size) for step in steps]
+    found = np.concatenate([probabilities(pictures[part]) for part in parts])
+    by_bytes = np.concatenate([classes(files[part]) for part in parts])[:, 0]
+    difference = float((np.abs(found - wanted) / wanted.max(-1, keepdims=True)).max())
+    equal = {
+        "serving_default": int((found.argmax(-1) == wanted.argmax(-1)).sum()),
+        "predict_bytes": int((by_bytes == wanted.argmax(-1)).sum()),
+    }
+    result |= {"largest_difference": difference, "top1_equal": equal}
+    say(
+        f"{len(files)} pictures; largest difference {difference:.1e}; the best class equal: {equal}"
+    )
+    faults = []
+    half = card.get("precision", "float32") != "float32"
+    tolerance = FLAGS.tolerance if FLAGS.tolerance is not None else (1.0 if half else 1e-4)
+    if not difference <= tolerance:
+        faults.append(f"probabilities differ by {difference:.1e}, more than {tolerance}")
+    for name, count in equal.items():
+        if len(files) - count > FLAGS.differ:
+            faults.append(f"{name}'s best class differs on {len(files) - count} pictures")
+    if FLAGS.seconds:
+        timed = {"serving_default": (probabilities, pictures), "predict_bytes": (classes, files)}
+        result |= timings(timed)
+    return result, faults
+
+
+def timings(calls):
+    """Latency and throughput, by signature."""
+    found = {"milliseconds_p50": {}, "milliseconds_p95": {}, "pictures_per_second": {}}
+    for name, (call, examples) in calls.items():
+        one = measure(call, examples, 1)
+        batch = min(FLAGS.batch_size, len(examples))
+        found["milliseconds_p50"][name] = 1e3 * float(np.median(one))
+        found["milliseconds_p95"][name] = 1e3 * float(np.quantile(one, 0.95))
+        rate = batch / float(np.median(measure(call, examples, batch)))
+        found["pictures_per_second"][name] = rate
+        say(
+            f"{name}: {1e3 * np.median(one):.1f} ms for one, {rate:.1f} pictures/s in batches of {batch}"
+        )
+    return found
+
+
+def measure(call, examples, batch):
+    """Seconds of each call, over the examples in turn; two that do not count come first."""
+    batches = [examples[i : i + batch] for i in range(0, len(examples) - batch + 1, batch)]
+    seconds, ends = [], None
+    for examples in itertools.cycle(batches):
+        began = time.perf_counter()
+        call(examples).numpy()
+        seconds.append(time.perf_counter() - began)
+        if ends is None and len(seconds) == 2:
+            seconds, ends = [], time.perf_counter() + FLAGS.seconds
+        if seconds and ends and time.perf_counter() >= ends:
+            return seconds
+
+
+def newest(path):
+    """The version's folder."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [p for p in path.glob("*/") if p.name.isascii() and p.name.isdecimal()]
+    if not versions:
+        raise ValueError(f"{path} is neither a SavedModel nor a folder of versions of one.")
+    return max(versions, key=lambda p: int(p.name))
+
+
+def read_card(folder):
+    """What export.py wrote of it; empty where the file is not there."""
+    try:
+        return json.loads((folder / "card.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def ask_live(card):
+    """What the live network says, of a process of its own."""
+    sizes = card.get("input", {})
+    arguments = [f"--{name}={sizes[name]}" for name in ("size", "resize") if name in sizes]
+    arguments += [f"--model={FLAGS.model}"] if FLAGS.model else []
+    program = pathlib.Path(__file__).with_name("live.py")
+    with tempfile.TemporaryDirectory() as folder:
+        answers = pathlib.Path(folder, "answers.npz")
+        arguments += [f"--weights={FLAGS.weights}", f"--data={FLAGS.data}", f"--answers={answers}"]
+        done = subprocess.run(
+            [sys.executable, str(program), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 2:  # it said why
+            sys.exit(2)
+        if done.returncode:
+            raise OSError(f"The live network ended with code {done.returncode}.")
+        with np.load(answers) as found:
+            live = dict(found)
+    exported = card.get("weights", {}).get("sha256")
+    if exported and exported != live["weights"]:
+        raise ValueError(
+            f"The export was made of {card['weights']['file']} with another SHA-256 than "
+            f"--weights={FLAGS.weights}."
+        )
+    return live
+
+
+def end(sentence, code):
+    say(f"check.py: {sentence}")
+    sys.exit(code)
+
+
+def parse(argv):
+    try:
+        return FLAGS(argv)
+    except flags.Error as mistake:
+        end(mistake, 2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,368 @@
+"""Exports a trained network: a SavedModel for TF Serving, or one file for ONNX's or TFLite's runtimes.
+
+    python savedmodels/export.py --weights=runs/r50/model.keras --out=served/resnet50
+    python savedmodels/export.py --model=ResNet50 --weights=r50.safetensors --labels=names.txt --out=served/resnet50
+    python savedmodels/export.py --weights=r50.keras --format=onnx --out=r50.onnx
+    python savedmodels/export.py --weights=r50.keras --format=tflite --out=r50.tflite
+    python savedmodels/export.py --weights=r50.keras --format=tflite --precision=int8 --data=pictures/ --out=r50.tflite
+
+A SavedModel becomes a folder in --out, 1 or the next number, in one step: a server that watches --out never sees
+half a model. Its signatures are those of keras_resnet.export.save. An .onnx or .tflite file reads "pictures",
+float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
+
+--precision=int8 is TFLite's: its ranges are read off the pictures of --data, and the shares of them that the
+network and the file get right (or, where the folders are no classes of the network, agree on) are printed.
+
+A model card lies beside the model, card.md and card.json in a version's folder, X.card.md and X.card.json beside a
+file X: network, parameters, input, labels, accuracy where the weights carry it, versions, the command, and the
+SHA-256 of every file.
+
+The last line is JSON: path, format, precision, megabytes; with --data also examples, right_before, right_after,
+agree. What ends in an error says so in one sentence and exits with 2.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shlex
+import sys
+import tempfile
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "recipes"))
+import common  # first: see there
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from networks import network, sizes
+
+from keras_resnet import (
+    analysis,
+    export,
+    files,
+    fold,
+    progress,
+    runtime,
+    weights,
+)
+from keras_resnet.data import sources, splits, stream, views
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
+)
+flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of --model.")
+flags.DEFINE_string(
+    "labels",
+    None,
+    "UTF-8 text, a line a class: its name, in the order of the index, or `name index words`; default: what the weights "
+    "carry, or ImageNet's wnids.",
+)
+flags.DEFINE_string(
+    "out", None, "Folder of the model's versions; the file's name for other formats."
+)
+flags.DEFINE_enum("format", "savedmodel", ["savedmodel", "onnx", "tflite"], "What is written.")
+flags.DEFINE_enum(
+    "precision", "float32", [*fold.PRECISIONS, "int8"], "Of weights and computation; int8: TFLite."
+)
+flags.DEFINE_integer("top", 5, "Classes that predict_bytes names, at most the network's.", 1)
+flags.DEFINE_integer(
+    "size", None, "Side of a crop, pixels; default: what the network was made for.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "resize",
+    None,
+    "Shorter side before the crop, pixels; default: what the weights carry, or size / 0.875 (256 for 224), or the "
+    "size itself up to 64.",
+    lower_bound=1,
+)
+flags.DEFINE_bool("webp", False, "Read WebP files too; a server then needs TensorFlow 2.20.")
+flags.DEFINE_string(
+    "data", None, "Folder or zip of pictures by class, to calibrate int8 and count on."
+)
+
+CALIBRATION = 200  # pictures, at most
+
+
+def run() -> dict:
+    tf.get_logger().setLevel("ERROR")
+    refuse_contradictions()
+    model, contract, (size, resize) = served()
+    names = read_labels(FLAGS.labels) if FLAGS.labels else contract.class_names
+    names = export.names_for(names, model.output_shape[-1])
+    described = describe(model, contract, names, size, resize)
+    out = pathlib.Path(FLAGS.out)
+    counts = {}
+    if FLAGS.format == "savedmodel":
+        written = export.save(
+            model,
+            out,
+            class_names=names,
+            top=FLAGS.top,
+            size=size,
+            resize=resize,
+            precision=FLAGS.precision,
+            webp=FLAGS.webp,
+            finish=lambda folder: write_card(folder / "card", described, folder),
+        )
+    else:
+        if FLAGS.format == "onnx":
+            content = onnx(model, size)
+        else:
+            content, counts = tflite(model, size, resize, names)
+        files.write(out, content)
+        written = out
+        write_card(out.with_name(f"{out.name}.card"), described | counts, out)
+    size_of = sum(file.stat().st_size for file in contents(written))
+    progress.say(f"Written: {written}, {size_of / 1e6:.1f} MB.")
+    return {
+        "path": str(written),
+        "format": FLAGS.format,
+        "precision": FLAGS.precision,
+        "megabytes": size_of / 1e6,
+        **counts,
+    }
+
+
+def refuse_contradictions():
+    suffix = {"onnx": ".onnx", "tflite": ".tflite"}.get(FLAGS.format)
+    if suffix and not FLAGS.out.endswith(suffix):
+        raise ValueError(f"--format={FLAGS.format} writes a {suffix} file; got --out={FLAGS.out}.")
+    if suffix and not os.access(pathlib.Path(FLAGS.out).absolute().parent, os.W_OK):
+        raise ValueError(f"--out={FLAGS.out}: its folder is not there or cannot be written.")
+    if suffix and os.path.isdir(FLAGS.out):
+        raise ValueError(f"--out={FLAGS.out} is a folder.")
+    known = {
+        "savedmodel": fold.PRECISIONS,
+        "onnx": ("float32",),
+        "tflite": ("float32", "int8"),
+    }[FLAGS.format]
+    if FLAGS.precision not in known:
+        raise ValueError(
+            f"--format={FLAGS.format} is written in {' or '.join(known)}, not {FLAGS.precision}."
+        )
+    if (FLAGS.precision == "int8") != bool(FLAGS.data):
+        raise ValueError(
+            "--precision=int8 needs --data=FOLDER, pictures to calibrate on."
+            if FLAGS.precision == "int8"
+            else "--data is for --precision=int8; check.py compares an export on pictures."
+        )
+    for name in ("top", "webp"):
+        if FLAGS[name].present and suffix:
+            raise ValueError(f"--{name} is for SavedModels, which read files and name classes.")
+
+
+# --- in
+
+
+def served():
+    """The network, the contract of its weights, and the sizes at which it is shown pictures."""
+    model, found = network(FLAGS.weights, FLAGS.model, size=FLAGS.size)
+    return model, found.contract, sizes(model, found.contract, FLAGS.size, FLAGS.resize)
+
+
+def read_labels(path):
+    """The classes' names, by index."""
+    try:
+        text = pathlib.Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--labels={path} cannot be read as UTF-8 text ({error}).") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"--labels={path} is empty: expected a line a class.")
+    rows = [re.fullmatch(r"(.*?\S)\s+(\d+)(\s.*)?", line) for line in lines]
+    if all(rows) and sorted(int(row[2]) for row in rows) == list(range(len(rows))):
+        return [row[1] for row in sorted(rows, key=lambda row: int(row[2]))]
+    return lines
+
+
+# --- out
+
+
+def onnx(model, size):
+    """The bytes of an ONNX file."""
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ValueError(
+            f"--format=onnx needs tf2onnx ({error}): pip install 'keras-resnet-he[onnx]'."
+        ) from None
+    compute, shape, _ = export.network(model, "float32", size)
+    called, spec = named(compute, shape)
+    converted, _ = tf2onnx.convert.from_function(called, [spec], opset=17)
+    return converted.SerializeToString()
+
+
+def tflite(model, size, resize, names):
+    """The bytes of a TFLite file, and what came of the pictures."""
+    compute, shape, _ = export.network(model, "float32", size)
+    called, _ = named(compute, shape, 1)  # of one picture: who runs it resizes the input
+    if FLAGS.precision == "float32":
+        return converted(called), {}
+    split, classes = pictures_of(FLAGS.data, names)
+    chosen = np.random.default_rng(0).permutation(len(split))[:CALIBRATION]
+    seen, places = shown(split, size, resize)
+    if not seen:
+        raise ValueError(f"--data={FLAGS.data} has no pictures.")
+    seen = [picture[None].astype(np.float32) for picture in seen]
+    calibration = [seen[i] for i in chosen if i < len(seen)]
+    content = converted(called, calibration)
+    before = np.array([np.argmax(called(picture)["probabilities"]) for picture in seen])
+    after = np.array([guess.argmax() for guess in interpreted(content, seen)])
+    counts = {"examples": len(seen), "agree": int((before == after).sum())}
+    line = f"{counts['agree']} of {len(seen)} alike"
+    if classes is not None:
+        targets = classes[split.labels[places]]
+        counts |= {
+            "right_before": int((before == targets).sum()),
+            "right_after": int((after == targets).sum()),
+        }
+        line += f"; right: {counts['right_before']} before, {counts['right_after']} after"
+    progress.say(f"int8, calibrated on {len(calibration)} pictures: {line}.")
+    return content, counts
+
+
+def named(compute, shape, batch=None):
+    """`compute` with names for what goes in and comes out, and its signature."""
+    spec = tf.TensorSpec([batch, *shape], tf.float32, name="pictures")
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def called(pictures):
+        probabilities, features = compute(pictures)
+        return {
+            "probabilities": tf.identity(probabilities, "probabilities"),
+            "features": tf.identity(features, "features"),
+        }
+
+    return called, spec
+
+
+def converted(called, calibration=()):
+    """The bytes of a TFLite file, int8 where there are pictures to calibrate on, with `called`'s signature."""
+    module = tf.Module()
+    module.called = called
+    module.held = called.get_concrete_function().variables  # what is saved must be held
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, called)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if calibration:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([picture] for picture in calibration)
+        try:
+            return converter.convert()
+        except Exception as error:
+            raise ValueError(
+                f"TFLite cannot take this network: {str(error).strip().splitlines()[0]}"
+            ) from error
+
+
+def interpreted(content, pictures):
+    """What TFLite makes of each [1,size,size,C]: probabilities [K]."""
+    interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
+    runner = interpreter.get_signature_runner()
+    for picture in pictures:
+        yield runner(pictures=picture)["probabilities"][0]
+
+
+def pictures_of(data, names):
+    """A split of the data, and the index of each of its folders; None if they are no classes."""
+    source = sources.load(data, on_bad="skip")
+    split = source.test or source.train
+    if not isinstance(split.pictures, splits.Encoded):
+        raise ValueError(f"--data={data}: expected a folder or zip of pictures.")
+    index = {name: i for i, name in enumerate(names)}
+    if not index.keys() >= {source.class_names[i] for i in np.unique(split.labels)}:
+        return split, None
+    return split, np.array([index.get(name, -1) for name in source.class_names])
+
+
+def shown(split, size, resize):
+    """The sound pictures as evaluation shows them, uint8 [size,size,C] each, and their places in the split."""
+    split = dataclasses.replace(split, labels=np.arange(len(split)))
+    batches = stream.evaluation(split, 1, views.center(size, resize))
+    found = [(batch.numpy()[0], int(place[0])) for batch, place, real in batches if real[0]]
+    return [picture for picture, _ in found], [place for _, place in found]
+
+
+# --- the card
+
+
+def describe(model, contract, names, size, resize):
+    """What the card says, but for the files."""
+    fixed = None not in model.input_shape[1:]
+    trainable, total = analysis.parameters(model)
+    return {
+        "network": contract.network or FLAGS.model or model.name,
+        "format": FLAGS.format,
+        "precision": FLAGS.precision,
+        "parameters": {"trainable": trainable, "total": total},
+        "macs": analysis.macs(model) if fixed else None,
+        "input": {
+            "pictures": f"RGB, 0..255, [N,{size},{size},{model.input_shape[-1]}]",
+            "files": "shorter side to resize (bilinear, antialiased), centre of size; EXIF orientation not applied",
+            "size": size,
+            "resize": resize,
+            "preprocessing": f"inside; {contract.preprocessing}"
+            if contract.preprocessing
+            else "inside",
+        },
+        "classes": len(names),
+        "labels": list(names),
+        "accuracy": contract.accuracy,
+        "source": contract.source,
+        "licence": contract.licence,
+        "weights": {
+            "file": os.path.basename(FLAGS.weights),
+            "sha256": weights.sha256(FLAGS.weights),
+        },
+        "versions": runtime.versions().splitlines(),
+        "command": shlex.join(["python", "savedmodels/export.py", *sys.argv[1:]]),
+    }
+
+
+def write_card(stem, described, written):
+    """STEM.json, whole, and STEM.md, for people."""
+    root = written if written.is_dir() else written.parent
+    hashes = {str(file.relative_to(root)): weights.sha256(file) for file in contents(written)}
+    card = described | {"sha256": hashes}
+    files.write(stem.with_name(f"{stem.name}.json"), json.dumps(card, indent=1, ensure_ascii=False))
+    lines = [f"# {card['network']}", "", "| | |", "| --- | --- |"]
+    flat = {
+        "format": f"{card['format']}, {card['precision']}",
+        "parameters": f"{card['parameters']['total']:,}",
+        "multiply-adds": f"{card['macs'] / 1e9:.4f} G" if card["macs"] else "depend on the size",
+        "pictures": card["input"]["pictures"],
+        "files": card["input"]["files"],
+        "size, resize": f"{card['input']['size']}, {card['input']['resize']} pixels",
+        "classes": f"{card['classes']}: {', '.join(card['labels'][:5])}{', ...' * (card['classes'] > 5)}",
+        "accuracy": "; ".join(f"{k}: {v}" for k, v in card["accuracy"].items())
+        or "not in the weights",
+        "source": card["source"] or "not in the weights",
+        "licence": card["licence"] or "not in the weights",
+        "weights": f"`{card['weights']['file']}`, SHA-256 `{card['weights']['sha256']}`",
+        "versions": ", ".join(card["versions"]),
+        "command": f"`{card['command']}`",
+    }
+    if "examples" in card:
+        flat["int8"] = ", ".join(
+            f"{k}: {card[k]}"
+            for k in ("examples", "agree", "right_before", "right_after")
+            if k in card
+        )
+    lines += [f"| {name} | {value} |" for name, value in flat.items()]
+    lines += ["", "| file | SHA-256 |", "| --- | --- |"]
+    lines += [f"| {name} | `{value}` |" for name, value in hashes.items()]
+    files.write(stem.with_name(f"{stem.name}.md"), "\n".join(lines) + "\n")
+
+
+def contents(written):
+    return (
+        sorted(file for file in written.rglob("*") if file.is_file())
+        if written.is_dir()
+        else [written]
+    )
+
+
+if __name__ == "__main__":
+    common.start(run, required=("weights", "out"))

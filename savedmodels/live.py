@@ -1,0 +1,51 @@
+"""What the live network says of pictures, for check.py, which imports no Keras.
+
+    python savedmodels/live.py --weights=r50.keras --data=pictures/ --answers=answers.npz
+
+The flags are export.py's. The file holds, of N sound pictures: "files", their bytes end to end, uint8, and "lengths"
+int64 [N]; "pictures" uint8 [N,size,size,C], as evaluation shows them to the network; "probabilities" float32 [N,K];
+"weights", the SHA-256 of the network's file.
+
+The last line is JSON: examples, left_out (files that are no pictures).
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "recipes"))
+import common  # first: see there
+import export as exporting
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from keras_resnet import weights
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("answers", None, "The .npz file to write.")
+
+
+def run() -> dict:
+    tf.get_logger().setLevel("ERROR")
+    model, _, form = exporting.served()
+    split, _ = exporting.pictures_of(FLAGS.data, [])
+    pictures, places = exporting.shown(split, *form)
+    if not pictures:
+        raise ValueError(f"--data={FLAGS.data} has no pictures.")
+    files = [split.pictures.read(split.pictures.names[place]) for place in places]
+    scores = model.predict(np.stack(pictures), batch_size=32, verbose=0)
+    if not np.allclose(scores.sum(-1), 1, atol=1e-2):  # logits
+        scores = tf.nn.softmax(scores).numpy()
+    np.savez(
+        FLAGS.answers,
+        files=np.frombuffer(b"".join(files), np.uint8),
+        lengths=np.array([len(file) for file in files]),
+        pictures=np.stack(pictures),
+        probabilities=scores.astype(np.float32),
+        weights=weights.sha256(FLAGS.weights),
+    )
+    return {"examples": len(pictures), "left_out": len(split) - len(pictures) + len(split.bad)}
+
+
+if __name__ == "__main__":
+    common.start(run, required=("weights", "data", "answers"))
