@@ -44,6 +44,10 @@ def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PR
     flags.DEFINE_float(
         "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
     )
+    define_export()
+
+
+def define_export():
     flags.DEFINE_string(
         "export", None, "Folder of SavedModel versions to add the trained network to."
     )

@@ -70,6 +70,7 @@ from keras_resnet import (
 from keras_resnet.data import draws, sources, splits, stream, views, windows
 
 FLAGS = flags.FLAGS
+common.define_export()
 flags.DEFINE_string(
     "model", None, "Any name of keras_resnet.list_models(); a file that says its own needs none."
 )
@@ -354,9 +355,9 @@ def save_model(net, workdir, contract, source, form, final):
     before = f" ({contract.source})" if contract.source else ""
     known = {name.lower(): name for name in applications.list_models()}
     accuracy = {name: final[name] for name in ("correct", "examples", "accuracy")}
-    weights.save(
+    common.save(
         saved,
-        workdir / "model.keras",
+        workdir,
         dataclasses.replace(
             contract,
             network=FLAGS.model or contract.network or known.get(net.name),
