@@ -297,6 +297,24 @@ def test_strides_are_not_mistaken(network, other, suffix, tmp_path):
         built(other, weights=path)
 
 
+def test_graphs_that_normalise_otherwise_are_not_mistaken(tmp_path):
+    bare = keras_resnet.ResNet20(preprocessing=None)
+    bare.save(tmp_path / "bare.keras")
+    again = keras_resnet.ResNet20(weights=tmp_path / "bare.keras")
+    normal = np.float32(RGB) / 128 - 1
+    np.testing.assert_array_equal(again.predict_on_batch(normal), bare.predict_on_batch(normal))
+    with pytest.raises(
+        ValueError, match="trained on tensors normalised already, not with .*'torch'"
+    ):
+        keras_resnet.ResNet20(weights=tmp_path / "bare.keras", preprocessing="torch")
+    inputs = keras.Input((32, 32, 3))
+    own = keras.layers.Normalization(mean=(1.0, 2.0, 3.0), variance=(1.0,) * 3, name="pixel_mean")
+    keras_resnet.ResNet20(input_tensor=own(inputs), preprocessing=None).save(tmp_path / "own.keras")
+    with pytest.raises(ValueError, match="as no builder does: use keras_resnet.load"):
+        keras_resnet.ResNet20(weights=tmp_path / "own.keras")
+    keras_resnet.load(tmp_path / "own.keras")
+
+
 def test_unknown_strides_are_warned_of(tmp_path):
     path = tmp_path / "x.safetensors"
     weights.save_safetensors(built("ResNet50V1_5"), path, None, None)

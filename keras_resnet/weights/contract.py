@@ -19,7 +19,8 @@ class Contract:
 
     Args:
         network: name in `keras_resnet.list_models()`, which says where a block strides.
-        preprocessing: "torch", "caffe", "tf", or [means, standard deviations, bgr] in 0..255.
+        preprocessing: "torch", "caffe", "tf", or [means, standard deviations, bgr] in 0..255; "none" for tensors that
+            are normalised already, "own" for what only the file's graph does.
         size: pixels, side of the crop that was evaluated.
         resize: pixels, shorter side of the picture that the crop was cut from.
         class_names: in the order of the index.

@@ -48,6 +48,18 @@ class Found:
             ValueError: `asked` contradicts the contract.
         """
         own = self.contract.preprocessing
+        if own == "own":
+            raise ValueError(
+                f"{self.path} normalises its input as no builder does: use keras_resnet.load, which "
+                "keeps its graph."
+            )
+        if own == "none":
+            if asked in (None, "auto"):
+                return None
+            raise ValueError(
+                f"{self.path} was trained on tensors normalised already, not with "
+                f"preprocessing={asked!r}: leave preprocessing out."
+            )
         own = fronts.Preprocessing(*map(_tupled, own)) if isinstance(own, (list, tuple)) else own
         if isinstance(asked, str) and asked == "auto":
             return own or "torch"

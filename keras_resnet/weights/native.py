@@ -145,6 +145,9 @@ def contract(path) -> Contract | None:
         mean, variance = (norm["config"].get(key) for key in ("mean", "variance"))
         if mean and variance and len(mean) == 3:
             preprocessing = [list(mean), [v**0.5 for v in variance], bgr]
+    else:
+        kinds = {layer["class_name"] for layer in layers.values()}
+        preprocessing = "own" if "Normalization" in kinds else "none"
     return Contract(network, preprocessing) if network or preprocessing else None
 
 
