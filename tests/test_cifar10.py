@@ -323,7 +323,11 @@ def test_other_backends_without_tensorflow(tmp_path, backend):
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     root = child.RECIPE.parents[1]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(root)}
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": f"{root}{os.pathsep}{child.RECIPE.parent}",
+    }
     environment["OMP_NUM_THREADS"] = "1"
 
     def start(name):
