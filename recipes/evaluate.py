@@ -13,7 +13,8 @@ A class folder's label: its line in --labels; else its place among the names tha
 trained with, where the file has them; else, where the folders are as many as the network's outputs,
 its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
 place among ImageNet's. --labels has a line a class: `folder` in the order of the index, or `folder
-index`, what follows being ignored. Folders may share an index; an index may have no folder.
+index`, what follows being ignored. Folders may share an index; an index may have no folder, but an
+order names every class: a line left out would shift those behind it.
 A .json file is ReaL's (Beyer 2020): a list of each picture's right indices, by the number at the end
 of its file's name, from 1 on (ILSVRC2012_val_00000001.JPEG); any of them counts, the likeliest is
 taken for the loss, and a picture without one is left out.
@@ -280,9 +281,11 @@ def class_indices(folders, seen, classes, trained):
     """The network's index of each class folder, int64 [len(folders)], and a name for each index;
     folders that are not `seen` (hold no picture of the split) need none: -1. `trained`: the names
     that the network was trained with, where they are known."""
+    ordered = False
     imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
     if FLAGS.labels:
-        listed, where = read_labels(FLAGS.labels, folders), f"--labels={FLAGS.labels}"
+        listed, ordered = read_labels(FLAGS.labels, folders)
+        where = f"--labels={FLAGS.labels}"
     elif len(trained) == classes and set(trained) >= seen:
         listed, where = {name: i for i, name in enumerate(trained)}, "the network"
     elif len(folders) == classes or (len(folders), classes) == (1000, 1001):
@@ -301,6 +304,11 @@ def class_indices(folders, seen, classes, trained):
             f"{len(folders)} folders of {FLAGS.data}."
         )
     count = max(listed.values()) + 1
+    if ordered and count < classes and (count, classes) != (1000, 1001):
+        raise ValueError(
+            f"{where} names {count} classes, one a line, but the network has {classes} outputs: a line "
+            "left out shifts all behind it, so name every class, or write `folder index`."
+        )
     background = classes == 1001 and count <= 1000
     if background and FLAGS.background_first is None:
         raise ValueError(
@@ -357,7 +365,7 @@ def label_sets(split, classes):
 
 
 def read_labels(path, folders):
-    """{class folder: index} of a file with a line a class: see --help."""
+    """({class folder: index} of a file with a line a class, whether the order is the index): see --help."""
     try:
         text = pathlib.Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -366,7 +374,8 @@ def read_labels(path, folders):
     fields = [line.split("\t") if "\t" in line else line.split() for line in lines]
     if not fields:
         raise ValueError(f"--labels={path} is empty: expected a line a class.")
-    if all(len(row) > 1 and row[1].strip().isdecimal() for row in fields):
+    ordered = not all(len(row) > 1 and row[1].strip().isdecimal() for row in fields)
+    if not ordered:
         pairs = [(row[0].strip(), int(row[1])) for row in fields]
     else:
         known = set(folders)
@@ -379,7 +388,7 @@ def read_labels(path, folders):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"--labels={path} lists {twice!r} twice.")
-    return listed
+    return listed, ordered
 
 
 # --- cards, mistakes and tables

@@ -310,6 +310,10 @@ MISTAKES = [
     (["--labels={place}/some.txt"], "lists no class 'cat', nor 3 more"),
     (["--labels={place}/twice.txt"], "lists 'ant' twice"),
     (["--labels={place}/from1.txt"], "indices up to 6 (they may begin at 1"),
+    (
+        ["--weights={place}/7.keras", "--labels={place}/order.txt"],
+        "names 6 classes, one a line, but the network has 7 outputs",
+    ),
     (["--background_first"], "--background_first is for networks of 1001 outputs"),
     (["--confusion={place}/picture.jpg"], "--confusion takes the name of a .png file"),
     (["--mistakes={place}/no/folder.png"], "its folder is not there"),
@@ -325,7 +329,9 @@ def mistaken(place):
     (place / "some.txt").write_text("ant\nbee\n")
     (place / "twice.txt").write_text("\n".join([*CLASSES, "ant"]))
     (place / "from1.txt").write_text("".join(f"{name} {i + 1}\n" for i, name in enumerate(CLASSES)))
-    network(5).save(place / "5.keras")
+    (place / "order.txt").write_text("\n".join(CLASSES))
+    for classes in (5, 7):
+        network(classes).save(place / f"{classes}.keras")
     return place
 
 
