@@ -1,8 +1,9 @@
 """One contestant of `inference.py` in a process of its own: ``executors.py '{"executor": ..., ...}'``.
 
 Each answers the same uint8 pictures [B,S,S,3] with probabilities [B,K], by the way its users go; a step is one
-batch, from NumPy to NumPy. What it is told: "path", its model; "batch"; "size"; "pictures", an .npz file of pictures
-and labels of which it says how many it gets right; "files", a folder of JPEGs.
+batch, from NumPy to NumPy. What it is told: "path", its model; "batch"; "size"; "served", whether TensorFlow starts
+as in savedmodels/; "pictures", an .npz file of pictures and labels of which it says how many it gets right; "files", a
+folder of JPEGs.
 
 Speaks the protocol of `timing.py`.
 """
@@ -15,6 +16,8 @@ import sys
 
 import contestants
 import numpy as np
+
+from keras_resnet import serving
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -158,6 +161,8 @@ def from_files(spec, gate):
 def main():
     spec, gate = json.loads(sys.argv[1]), contestants.Gate()
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if spec.get("served"):
+        serving.prepare()
     run = from_files if "apart" in spec else answer
     if spec["executor"] == "convolutions":
         run = contestants.convolutions

@@ -12,8 +12,9 @@ accuracy  how many pictures of --data each gets right, with --model and --weight
 
 Speed is ResNet-50's at 224, random weights, the same for all. Each contestant has a process of its own
 (executors.py) and they are visited in turn (timing.py). "x" is how many times as fast as the section's first line,
-the median over the rounds. OpenVINO and ONNX Runtime read our .onnx export. An absent peer is skipped with the
-reason. Leave the machine in peace meanwhile.
+the median over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving.py), "ours-defaults" and the
+others as TensorFlow starts by itself. OpenVINO and ONNX Runtime read our .onnx export. An absent peer is skipped with
+the reason. Leave the machine in peace meanwhile.
 
 The tables go to standard error; standard output gets everything as one line of JSON: "seconds" are those of one
 batch, a value a round; "right" counts pictures.
@@ -41,8 +42,9 @@ FLAGS = flags.FLAGS
 CONTESTANTS = {  # what executors.py is told, and the file that it reads
     "function": ({"executor": "function"}, "live"),
     "predict": ({"executor": "predict"}, "live"),
-    "ours": ({"executor": "savedmodel"}, "float32"),
-    "ours-bfloat16": ({"executor": "savedmodel"}, "bfloat16"),
+    "ours": ({"executor": "savedmodel", "served": True}, "float32"),
+    "ours-defaults": ({"executor": "savedmodel"}, "float32"),
+    "ours-bfloat16": ({"executor": "savedmodel", "served": True}, "bfloat16"),
     "ours-tflite": ({"executor": "tflite"}, "tflite"),
     "ours-int8": ({"executor": "tflite"}, "int8"),
     "onnxruntime": ({"executor": "onnxruntime"}, "onnx"),
@@ -186,7 +188,7 @@ def speed(section, kit):
     batch, steps = (1, FLAGS.steps_one) if section == "one" else (FLAGS.batch, FLAGS.steps_many)
     specs, skipped = told(kit, batch, network="ResNet50")
     if section == "many":
-        specs["peak"] = {"executor": "convolutions", "dtype": "float32"}
+        specs["peak"] = {"executor": "convolutions", "dtype": "float32", "served": True}
     results = skipped | timing.interleave(
         {name: command(spec) for name, spec in specs.items()},
         rounds=FLAGS.rounds,
@@ -235,6 +237,7 @@ def files(kit):
             folder = unpacked
         shared = {
             "executor": "savedmodel",
+            "served": True,
             "path": kit.path("float32"),
             "batch": FLAGS.batch,
             "size": 224,
@@ -258,7 +261,6 @@ _START = """
 import json, sys, time
 import numpy as np
 pictures = np.zeros((1, 224, 224, 3), np.uint8)
-import tensorflow as tf
 {imports}
 began = time.perf_counter()
 {answer}
@@ -266,11 +268,11 @@ print(json.dumps({{"seconds": time.perf_counter() - began}}))
 """
 STARTS = {
     "keras": (
-        "import keras\nkeras.ops.zeros(1)",
+        "import tensorflow as tf, keras\nkeras.ops.zeros(1)",
         "keras.models.load_model({live!r}).predict(pictures.astype('float32'), verbose=0)",
     ),
     "ours": (
-        "tf.zeros(1)",
+        "from keras_resnet import serving\nserving.prepare()\nimport tensorflow as tf\ntf.zeros(1)",
         "tf.saved_model.load({ours!r}).signatures['serving_default'](pictures=tf.constant(pictures))"
         "['probabilities'].numpy()",
     ),

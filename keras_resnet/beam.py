@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from keras_resnet import files
+from keras_resnet import files, serving
 from keras_resnet.data import images
 
 try:
@@ -139,6 +139,7 @@ class SavedModel(base.ModelHandler):
         self._path, self._batch_size = str(path), batch_size
 
     def load_model(self):
+        serving.prepare()  # on the worker
         import tensorflow as tf
 
         return tf.saved_model.load(self._path)

@@ -19,7 +19,10 @@ import json
 import logging
 import sys
 
-import common  # first: see there
+from keras_resnet import serving
+
+serving.prepare()
+import common  # before what imports Keras: see there
 from absl import flags
 from etils import epath
 

@@ -28,8 +28,10 @@ import tempfile
 import time
 
 import keras_resnet.quiet
+from keras_resnet import serving
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+serving.prepare()
 sys.modules["keras"] = None  # TensorFlow would import it where it is installed; here nothing can
 with keras_resnet.quiet.start():
     import tensorflow as tf

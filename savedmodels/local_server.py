@@ -31,7 +31,10 @@ import keras_resnet_he
 
 keras_resnet_he.check()
 import keras_resnet.quiet
+from keras_resnet import serving
 from keras_resnet.progress import say
+
+serving.prepare()
 
 try:
     with keras_resnet.quiet.start():

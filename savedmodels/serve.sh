@@ -10,6 +10,7 @@ if [ ! -d "$models/resnet50/1" ]; then
   exit 2
 fi
 exec docker run --rm --init --name resnet50 \
+  --env TF_ENABLE_ONEDNN_OPTS=1 --env TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 \
   --publish 127.0.0.1:8500:8500 --publish 127.0.0.1:8501:8501 \
   --volume "$models/resnet50:/models/resnet50:ro" \
   --volume "$here/models.config:/config/models.config:ro" \

@@ -239,6 +239,38 @@ def test_serves_a_session(model, tmp_path):
     assert found["classes"][1, 0].decode() in NAMES
 
 
+@pytest.mark.slow
+def test_a_process_that_only_answers_gives_the_same(model, tmp_path, run_python):
+    """Kernels laid out once: for batches of any sizes in turn, and each version for its own weights."""
+    others = network(len(NAMES), seed=1)
+    folders = [export.save(net, tmp_path / "net", class_names=NAMES) for net in (model, others)]
+    pictures = np.stack([np.asarray(smooth(i, 32, 32)) for i in range(32)])
+    np.save(tmp_path / "pictures.npy", pictures)
+    said = run_python(
+        """
+import sys
+from keras_resnet import serving
+serving.prepare()
+import numpy as np, tensorflow as tf
+nets = [tf.saved_model.load(path).signatures["serving_default"] for path in sys.argv[2:]]
+pictures = np.load(sys.argv[1] + "/pictures.npy")
+for count in (1, 32, 3, 1, 32):
+    for version, net in enumerate(nets):
+        found = net(pictures=tf.constant(pictures[:count]))["probabilities"]
+        np.save(f"{sys.argv[1]}/{version}.{count}.npy", found)
+""",
+        *map(str, (tmp_path, *folders)),
+        env={"ONEDNN_VERBOSE": "1"},
+    )
+    if sys.platform == "linux":  # whatever the CPU
+        assert "exec,cpu,convolution" in said
+    for version, net in enumerate((model, others)):
+        wanted = net.predict_on_batch(pictures)
+        for count in (1, 3, 32):
+            found = np.load(tmp_path / f"{version}.{count}.npy")
+            np.testing.assert_allclose(found, wanted[:count], rtol=1e-4, atol=1e-6)
+
+
 # --- bad files
 
 

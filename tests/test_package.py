@@ -31,6 +31,15 @@ def test_importing_is_lazy():
     assert done.stdout == "set()\n", done.stderr
 
 
+def test_modules_are_found_without_importing_others():
+    """Where a name is not known as a module, the table of networks is asked, which imports Keras."""
+    files = {path.stem for path in (ROOT / "keras_resnet").glob("[!_]*.py")} | {"data", "weights"}
+    inner = {"beam", "repeat", "strategies"}  # beam: an extra's
+    assert set(keras_resnet._MODULES) == files - inner
+    done = python("import sys\nfrom keras_resnet import serving\nprint('keras' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_public_names_are_found_and_listed():
     assert set(keras_resnet.__all__) <= set(dir(keras_resnet))
     assert set(keras_resnet.list_models()) < set(keras_resnet.__all__)

@@ -15,6 +15,8 @@ import pytest
 import serving
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
+from keras_resnet.serving import ENVIRONMENT
+
 WHY = "not installed; the test extra brings it"
 # The flags of tensorflow_model_server, model_servers/main.cc of tensorflow/serving 2.20, that the kit uses.
 FLAGS = {
@@ -160,6 +162,14 @@ def test_arguments_are_flags_and_alike(source):
     assert given == arguments("serve.sh")
     files = [argument.partition("=")[2] for argument in given if "_file=" in argument]
     assert all((serving.KIT / path.removeprefix("/config/")).exists() for path in files)
+
+
+def test_environments_are_the_package_s_own():
+    words = script()
+    given = dict(words[i + 1].split("=") for i, word in enumerate(words) if word == "--env")
+    assert given == ENVIRONMENT
+    assert compose()["services"]["resnet50"]["environment"] == given
+    assert {each["name"]: each["value"] for each in container()["env"]} == given
 
 
 def test_one_image():
