@@ -9,6 +9,7 @@ help:
 	@echo "make test           install into $(VENV) with the test extra, lint, run the quick tests"
 	@echo "make test-all       the slow tests too"
 	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
+	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
 	@echo "make lint           ruff's lint and format; make format rewrites"
 
 demo: $(VENV)/.installed
@@ -36,6 +37,9 @@ test-backends: test-without-tensorflow-jax test-without-tensorflow-torch $(VENV)
 test-without-tensorflow-%: $(VENV)-%/.installed
 	! $(VENV)-$*/bin/python -c "import tensorflow" 2>/dev/null
 	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest -m "not slow" tests/test_backends.py tests/test_package.py tests/data
+
+test-serving: $(VENV)-serving/.installed $(VENV)/.installed-test
+	$(PY) -m pytest tests/test_serving_tensorflow.py
 
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb
@@ -65,5 +69,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-backends lint format notebook readme
+.PHONY: help demo test test-all test-backends test-serving lint format notebook readme
 .PRECIOUS: $(VENV)-%/.installed
