@@ -65,6 +65,13 @@ setup(
             "requests>=2.32",
             "kubernetes-validate>=1.30",
             "check-jsonschema>=0.30",
+            # batch prediction, and the executors that exports are held against
+            "apache-beam>=2.77",
+            "pyarrow>=17",
+            "tf2onnx>=1.17",
+            "onnx>=1.23",
+            "onnxruntime>=1.31",
+            "openvino>=2026.4",
             # the references of conversions; this version has a build for the CPU alone
             "torch==2.13.0",
             "timm>=1.0.31",

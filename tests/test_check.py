@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import child
 from telling import network, smooth
 
-from keras_resnet import weights
+from keras_resnet import applications, weights
 from keras_resnet.data import images, views
 
 tf = pytest.importorskip("tensorflow")
@@ -162,18 +163,55 @@ def test_int8_counts_before_and_after(place, tmp_path):
 
 
 @pytest.mark.slow
-def test_onnx_answers_as_the_network(place, tmp_path):
+@pytest.mark.parametrize(
+    "name, preprocessing",
+    [
+        ("ResNet50", "caffe"),
+        ("ResNet18D", "tf"),
+        ("ResNet18V2", "torch"),
+        ("SEResNet50", "torch"),
+        ("ResNeXt50_32x4d", "torch"),
+    ],
+)
+def test_onnx_answers_as_the_network_in_other_executors(name, preprocessing, tmp_path):
     pytest.importorskip("tf2onnx")
-    runtime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    openvino = pytest.importorskip("openvino")
+    keras.utils.set_random_seed(0)
+    model = applications.get(name)(
+        input_shape=(64, 64, 3), classes=len(CLASSES), preprocessing=preprocessing
+    )
+    # As trained as random numbers can be: norms that are not near the identity, classes that differ.
+    draw = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.path.endswith("moving_variance"):
+            variable.assign(draw.uniform(0.5, 1.5, variable.shape))
+        elif variable.path.endswith("gamma"):
+            variable.assign(draw.uniform(0.2, 0.8, variable.shape))
+        elif variable.path.endswith(("moving_mean", "beta")):
+            variable.assign(draw.normal(0, 0.1, variable.shape))
+    weights.save(model, tmp_path / "net.keras", weights.Contract(class_names=CLASSES))
     ended = export(
-        tmp_path, f"--weights={place}/net.keras", "--format=onnx", f"--out={tmp_path}/x.onnx"
+        tmp_path, f"--weights={tmp_path}/net.keras", "--format=onnx", f"--out={tmp_path}/x.onnx"
     )
     assert ended.code == 0, ended.err
-    session = runtime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
-    pictures = np.stack([np.asarray(smooth(i, 32, 32)) for i in range(3)]).astype("float32")
-    [found] = session.run(["probabilities"], {"pictures": pictures})
-    wanted = network(len(CLASSES)).predict_on_batch(pictures)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(tmp_path / "x.onnx"), "CPU", exact)
+    noise = draw.integers(0, 256, (64, 64, 3))
+    pictures = np.stack([np.asarray(smooth(0, 64, 64)), noise, 0 * noise]).astype("float32")
+    pooled = keras.Model(model.inputs, [model.output, model.get_layer("avg_pool").output])
+    wanted = dict(
+        zip(("probabilities", "features"), pooled.predict_on_batch(pictures), strict=True)
+    )
+    assert np.ptp(wanted["features"], 0).max() > 1e-3 * wanted["features"].max()
+    for count in (1, 3):
+        given = {"pictures": pictures[:count]}
+        by_openvino = compiled(given)
+        for output, right in wanted.items():
+            [by_onnxruntime] = session.run([output], given)
+            for found in (by_onnxruntime, by_openvino[output]):
+                assert np.abs(found - right[:count]).max() < 1e-4 * np.abs(right).max()
 
 
 MISTAKES = [
