@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -88,7 +89,7 @@ def save(
             except Exception as error:
                 if type(error).__module__.partition(".")[0] != "tensorflow":
                     raise
-                raise OSError(errno.EIO, str(error).splitlines()[0].rstrip(".")) from error
+                raise OSError(errno.EIO, _cause(error)) from error
         if finish:
             finish(folder)
 
@@ -176,6 +177,12 @@ def publish(path, write: Callable[[pathlib.Path], None]) -> pathlib.Path:
         for place in new:
             with contextlib.suppress(OSError):  # it holds the version now
                 place.rmdir()
+
+
+def _cause(error):
+    """What TensorFlow's error says, without the names of its operation and file around it."""
+    line = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error).splitlines()[0])
+    return line.rpartition("; ")[2].strip(" .")
 
 
 def _move(part, path):

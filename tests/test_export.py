@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
@@ -77,6 +78,12 @@ def bomb(kind):
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
+
+
+def animation():
+    """A sound WebP of two frames."""
+    frames = [smooth(i, 40, 30) for i in range(2)]
+    return encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=100)
 
 
 def huge_webp(form):
@@ -296,6 +303,7 @@ def test_bad_files_leave_the_others_alone(model, served, good):
         huge_webp(b"VP8 "): "too_large",
         huge_webp(b"VP8L"): "too_large",
         huge_webp(b"VP8X"): "too_large",
+        animation(): "undecodable",
     }
     files, reasons, wanted = [], [], answers(served, good)
     for i, (file, reason) in enumerate(bad.items()):
@@ -373,13 +381,18 @@ def test_what_fails_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["1"]
 
 
-def test_a_full_disk_is_one_sentence(model, tmp_path, monkeypatch):
-    def full(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nand more")
-
-    monkeypatch.setattr(tf.saved_model, "save", full)
-    with pytest.raises(OSError, match="^Cannot write .*: No space left on device.$"):
-        export.save(model, tmp_path / "x", class_names=NAMES)
+@pytest.mark.parametrize(
+    "most", [300_000, 1000]
+)  # bytes of a file: weights do not fit, or nothing does
+def test_a_full_disk_is_one_sentence(model, tmp_path, most):
+    """A real failure of the system's in mid-write, in TensorFlow's own code."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"^Cannot write {tmp_path}/x: File too large.$"):
+            export.save(model, tmp_path / "x", class_names=NAMES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == []
 
 
