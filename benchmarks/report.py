@@ -1,6 +1,7 @@
 """What the benchmarks share: their form as commands; tables and marks, on standard error, for people."""
 
 import os
+import pathlib
 import statistics
 import sys
 
@@ -10,6 +11,7 @@ from absl import app, flags
 from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 def start(main):
@@ -45,6 +47,18 @@ def load_before() -> float:
             f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
         )
     return load
+
+
+def instructions() -> list[str]:
+    """Those of the CPU that decide how fast a network is on it; empty where /proc does not say."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return []
+    found = {
+        word for line in text.splitlines() if line.startswith("flags") for word in line.split()
+    }
+    return [name for name in INSTRUCTIONS if name in found]
 
 
 def mark(what, measured, wanted, bound):

@@ -19,8 +19,12 @@ def timing(monkeypatch):
 
 
 def training(*flags, **env):
+    return benchmark("training.py", *flags, **env)
+
+
+def benchmark(name, *flags, **env):
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS / "training.py"), *flags],
+        [sys.executable, str(BENCHMARKS / name), *flags],
         env={**os.environ, **env},
         capture_output=True,
         text=True,
@@ -114,22 +118,53 @@ def test_table_is_aligned(timing):
 
 
 @pytest.mark.parametrize(
-    "flags, sentence",
+    "name, flags, sentence",
     [
-        (["--sections=imagnet"], "--sections takes imagenet, cifar, startup, depth, with commas; got imagnet."),
-        (["--sections="], "--sections takes imagenet, cifar, startup, depth, with commas; got none."),
-        (["--contestants=ours,mine"], "with commas; got mine."),
-        (["--rounds=0"], "--rounds=0"),
-        (["--imagenet_size=16"], "--imagenet_size=16"),
-        (["--depth_model=ResNet9"], "--depth_model=ResNet9"),
-        (["cifar"], "Arguments are flags; cannot read cifar."),
+        ("training.py", ["--sections=imagnet"], "imagenet, cifar, startup, depth, with commas; got imagnet."),
+        ("training.py", ["--sections="], "--sections takes imagenet, cifar, startup, depth, with commas; got none."),
+        ("training.py", ["--contestants=ours,mine"], "with commas; got mine."),
+        ("training.py", ["--rounds=0"], "--rounds=0"),
+        ("training.py", ["--imagenet_size=16"], "--imagenet_size=16"),
+        ("training.py", ["--depth_model=ResNet9"], "--depth_model=ResNet9"),
+        ("training.py", ["cifar"], "Arguments are flags; cannot read cifar."),
+        ("inference.py", ["--sections=two"], "one, many, files, start, accuracy, with commas; got two."),
+        ("inference.py", ["--contestants=ours,mine"], "with commas; got mine."),
+        ("inference.py", ["--data=./nowhere"], "--data=./nowhere is not there."),
+        ("inference.py", ["--steps_many=0"], "--steps_many=0"),
+        ("serving.py", ["--data=./nowhere"], "--model_base_path is missing"),
+        ("serving.py", ["--clients=0"], "--clients=0"),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_sentence(flags, sentence):
-    result = training(*flags)
+def test_mistakes_are_one_sentence(name, flags, sentence):
+    result = benchmark(name, *flags)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("training.py: ") and sentence in result.stderr
+    assert result.stderr.startswith(f"{name}: ") and sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_inference_with_an_absent_peer(tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('ONNX Runtime is not here.')")
+    result = benchmark(
+        "inference.py",
+        "--sections=one,files,start",
+        "--contestants=function,ours,onnxruntime",
+        "--rounds=1",
+        "--steps_one=1",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert len(result.stdout.splitlines()) == 1
+    said = json.loads(result.stdout)
+    results = said["one"]["results"]
+    assert results["onnxruntime"] == {"skipped": "ImportError: ONNX Runtime is not here."}
+    [theirs], [ours] = results["function"]["seconds"], results["ours"]["seconds"]
+    assert results["ours"]["x"] == pytest.approx(theirs / ours)
+    assert said["files"] == {"skipped": "--data is missing"}
+    seconds = said["start"]["results"]
+    assert min(seconds["ours"]["seconds"] + seconds["keras"]["seconds"]) > 0
+    marks = {mark["what"]: mark for mark in said["one"]["marks"]}
+    assert marks["ours, times as fast as openvino"]["met"] is None
 
 
 @pytest.mark.slow

@@ -51,6 +51,14 @@ def test_input_table_is_the_committed_benchmarks_own():
     assert between("input") == readme_tables.input_pipeline()
 
 
+def test_inference_table_is_the_committed_benchmarks_own():
+    assert between("inference") == readme_tables.inference()
+
+
+def test_serving_table_is_the_committed_benchmarks_own():
+    assert between("serving") == readme_tables.serving()
+
+
 def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_tables, "ROOT", tmp_path)
     runs = [("a", "--seed=0", 9125), ("b", "--seed=1", 9100), ("c", "--seed=0\n--noflip", 9000)]

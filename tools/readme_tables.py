@@ -173,15 +173,86 @@ def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
             speed, cost = figures["pictures_per_second"], figures["cpu_ms"]
             bold = "**" if name.startswith("ours") else ""
             lines.append(f"| {bold}{name}{bold} | {speed:.0f} | {cost:.2f} |")
-    lines += ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
-    for section in ("pipelines", "colour", "memory"):
+    return "\n".join(lines + marks(said, ("pipelines", "colour", "memory")))
+
+
+def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
+    """The committed output of benchmarks/inference.py: medians, and ratios with what was asked."""
+    if not path.exists():
+        return "No benchmark is committed yet."
+    said = json.loads(path.read_text("utf-8"))
+    one, many = (said[section]["results"] for section in ("one", "many"))
+    right = said["accuracy"]["results"]
+    lines = [
+        f"{said['cores']} CPU cores with {', '.join(said['instructions'])}:",
+        "",
+        "| | batch 1, ms | x | batch 32, pictures/s | x | share of the measured convolution peak | right |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, words in EXECUTORS.items():
+        cells = [
+            figure(one, name, "milliseconds", ".1f"),
+            figure(one, name, "x", ".2f"),
+            figure(many, name, "pictures_per_second", ".1f"),
+            figure(many, name, "x", ".2f"),
+            figure(many, name, "of_peak", ".0%"),
+            figure(right, name, "right", "d"),
+        ]
+        lines.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(lines + marks(said, ("one", "many", "files", "start", "accuracy")))
+
+
+def serving(folder=ROOT / "benchmarks/results") -> str:
+    """The committed outputs of savedmodels/check.py and benchmarks/serving.py."""
+    check = json.loads((folder / "check.json").read_text("utf-8"))
+    equal = check["top1_equal"]
+    lines = [
+        f"Best class as the live network's ([log]({link(folder / 'check.json')})): {equal['serving_default']} of "
+        f"{check['examples']} pictures, {equal['predict_bytes']} of {check['examples']} files; largest difference "
+        f"{check['largest_difference']:.1e}.",
+        "",
+        "| | requests | wrong | failed | retries | a second | p50, p95, p99, ms | memory, MB, quarter 2 and 4 | log |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for path in sorted(folder.glob("serving*.json")):
+        said = json.loads(path.read_text("utf-8"))
+        what = {"http": "REST", "grpc": "gRPC"}[said["scheme"]] + ", kill -9 at half time" * said[
+            "killed"
+        ]
+        cells = [
+            f"{said['clients']} clients, {said['seconds']:.0f} s, {what}",
+            *(f"{said[name]:,}" for name in ("requests", "wrong", "failed", "retries")),
+            f"{said['requests_per_second']:.1f}",
+            ", ".join(f"{said['latency_ms'][name]:.0f}" for name in ("p50", "p95", "p99")),
+            ", ".join(str(value) for value in (said["memory_mb"] or {}).values()),
+            f"[{path.stem}]({link(path)})",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def link(path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def figure(results, name, key, form) -> str:
+    """A cell; empty where the contestant took no part."""
+    found = results.get(name, {}).get(key)
+    return "" if found is None else format(found, form)
+
+
+def marks(said, sections) -> list[str]:
+    """Lines with what the project asks of itself, and what was measured."""
+    lines = ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
+    for section in sections:
         for each in said.get(section, {}).get("marks", []):
             if each["measured"] is not None:
                 bound = "least" if "at_least" in each else "most"
                 asked = f"at {bound} {each[f'at_{bound}']}"
                 missed = "" if each["met"] else " (missed)"
-                lines.append(f"| {each['what']} | {each['measured']:.2f} | {asked}{missed} |")
-    return "\n".join(lines)
+                what = BATCHES.get(section, "") + each["what"]
+                lines.append(f"| {what} | {each['measured']:.2f} | {asked}{missed} |")
+    return lines
 
 
 STEPS = {
@@ -196,6 +267,19 @@ DEPTH_COLUMNS = [
     "| | build, s | first step, s | second step, s | peak memory, GB |",
     "| --- | ---: | ---: | ---: | ---: |",
 ]
+BATCHES = {"one": "batch 1: ", "many": "batch 32: "}
+EXECUTORS = {
+    "function": "the network in a `tf.function`",
+    "predict": "keras.applications, `predict`",
+    "ours": "**ours, SavedModel**",
+    "ours-defaults": "ours, SavedModel, TensorFlow's own environment",
+    "ours-bfloat16": "**ours, SavedModel, bfloat16**",
+    "ours-tflite": "**ours, TFLite**",
+    "ours-int8": "**ours, TFLite, int8**",
+    "onnxruntime": "ONNX Runtime on our `.onnx`",
+    "openvino": "OpenVINO on our `.onnx`",
+    "openvino-bfloat16": "OpenVINO on our `.onnx`, bfloat16 allowed",
+}
 CONTESTANTS = {
     "keras": "keras.applications, `fit`",
     "stock": "our network with Keras' batch normalisation, `fit`",
@@ -251,6 +335,8 @@ def main(path):
         "transfer": transfer(),
         "speed": speed(),
         "input": input_pipeline(),
+        "inference": inference(),
+        "serving": serving(),
     }
     after = update(before, tables)
     files.write(path, after)
