@@ -4,9 +4,9 @@ What is served is what was evaluated: decoding, resize and crop (`data.views.cen
 are one graph, of operations that TensorFlow 2.20 has. The network is folded (`fold`); all signatures share its
 weights, which are stored once.
 
-The weights are variables. As constants, TensorFlow could lay them out for its convolutions once and not at each call:
-worth 4% of a ResNet-50's CPU time for one picture in float32, 27% in bfloat16, at most 4% for 8 pictures. But a
-session then takes 5 s of CPU to its first answer instead of 0.8, and 2.4 GB instead of 0.9.
+The weights are variables. As constants, TensorFlow would lay them out for its convolutions once and not at each call,
+but a session then takes 5 s of CPU to its first answer instead of 0.8, and 2.4 GB instead of 0.9. A server's
+environment (`serving.ENVIRONMENT`) asks for the same, for memory of the weights' own size.
 """
 
 import contextlib
