@@ -10,6 +10,7 @@ help:
 	@echo "make test-all       the slow tests too"
 	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
 	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
+	@echo "make campaign       kills, fuzzing, mutated pictures, requests to the server: hours, in search of faults"
 	@echo "make lint           ruff's lint and format; make format rewrites"
 
 demo: $(VENV)/.installed
@@ -41,6 +42,10 @@ test-without-tensorflow-%: $(VENV)-%/.installed
 test-serving: $(VENV)-serving/.installed $(VENV)/.installed-test
 	$(PY) -m pytest tests/test_serving_tensorflow.py
 
+# What has run is kept under runs/campaign, and a stopped campaign goes on from there.
+campaign: $(VENV)/.installed-test
+	$(PY) benchmarks/campaign/run.py
+
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb
 
@@ -69,5 +74,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-backends test-serving lint format notebook readme
+.PHONY: help demo test test-all test-backends test-serving lint format campaign notebook readme
 .PRECIOUS: $(VENV)-%/.installed

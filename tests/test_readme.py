@@ -59,6 +59,10 @@ def test_serving_table_is_the_committed_benchmarks_own():
     assert between("serving") == readme_tables.serving()
 
 
+def test_campaign_table_is_the_committed_campaigns_own():
+    assert between("campaign") == readme_tables.campaign()
+
+
 def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_tables, "ROOT", tmp_path)
     runs = [("a", "--seed=0", 9125), ("b", "--seed=1", 9100), ("c", "--seed=0\n--noflip", 9000)]

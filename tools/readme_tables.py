@@ -231,6 +231,18 @@ def serving(folder=ROOT / "benchmarks/results") -> str:
     return "\n".join(lines)
 
 
+def campaign(path=ROOT / "benchmarks/results/campaign.json") -> str:
+    """The committed output of benchmarks/campaign/run.py: what each part tried, and what failed."""
+    if not path.exists():
+        return "No campaign is committed yet."
+    said = json.loads(path.read_text("utf-8"))
+    lines = ["| part | tried | how many | failed |", "| --- | --- | ---: | ---: |"]
+    for part, figures in said.items():
+        for kind, counts in figures["kinds"].items():
+            lines.append(f"| {part} | {kind} | {counts['tried']:,} | {counts['failed']:,} |")
+    return "\n".join(lines)
+
+
 def link(path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -337,6 +349,7 @@ def main(path):
         "input": input_pipeline(),
         "inference": inference(),
         "serving": serving(),
+        "campaign": campaign(),
     }
     after = update(before, tables)
     files.write(path, after)

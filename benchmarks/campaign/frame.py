@@ -1,0 +1,128 @@
+"""What the parts of the campaign share: a count of what was tried and what failed, a journal that a stopped part goes
+on from, and the file that all write their results into.
+
+Imported first, since it makes the benchmarks' and the tests' own modules importable.
+"""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+for folder in (ROOT, ROOT / "tests", ROOT / "benchmarks"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+import report
+from absl import flags
+
+from keras_resnet import files
+from keras_resnet.progress import say
+
+FLAGS = flags.FLAGS
+RESULTS = ROOT / "benchmarks" / "results" / "campaign.json"
+SHOWN = 20  # failures of a part that are kept whole
+
+
+class Tally:
+    """Counts what was tried by its kind, and keeps the first failures with how to make each again."""
+
+    def __init__(self):
+        self.kinds, self.failures = {}, []
+
+    def add(self, kind: str, count: int = 1, failure: str | None = None):
+        """`count` cases of `kind` were tried; `failure` says what was wrong with one, and how to see it again."""
+        said = self.kinds.setdefault(kind, {"tried": 0, "failed": 0})
+        said["tried"] += count
+        if failure:
+            said["failed"] += 1
+            self.failures.append(f"{kind}: {failure}")
+
+    def result(self) -> dict:
+        """{"tried", "failed", "kinds": {kind: {"tried", "failed"}}, "failures": the first of them}."""
+        total = {key: sum(kind[key] for kind in self.kinds.values()) for key in ("tried", "failed")}
+        return {**total, "kinds": self.kinds, "failures": self.failures[:SHOWN]}
+
+
+class Journal:
+    """Lines of JSON in a file, one a finished case, so that a stopped part goes on where it was.
+
+    Lines that were written at another commit are left out.
+    """
+
+    def __init__(self, path):
+        self._path, self._commit = pathlib.Path(path), commit()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def lines(self) -> list[dict]:
+        text = self._path.read_text("utf-8") if self._path.exists() else ""
+        found = []
+        for line in text.splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue  # torn by a stop
+        return [line for line in found if line.pop("commit") == self._commit]
+
+    def append(self, line: dict):
+        # On a new line, for the one before may be torn.
+        files.append(self._path, "\n" + json.dumps({**line, "commit": self._commit}) + "\n")
+
+
+def commit() -> str:
+    """The commit that is tried, with "+" where the code differs from it."""
+
+    def git(*arguments):
+        try:
+            done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+        except FileNotFoundError:
+            return ""
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
+    return (git("rev-parse", "HEAD") or "unknown") + "+" * bool(changed)
+
+
+def record(path, part: str, result: dict, seconds: float):
+    """Puts a part's result into the file at `path`, beside what other parts have put there."""
+    path = pathlib.Path(path)
+    said = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    said[part] = {
+        "command": shlex.join(["python", f"benchmarks/campaign/{part}.py", *sys.argv[1:]]),
+        "commit": commit(),
+        "cores": os.cpu_count(),
+        "instructions": report.instructions(),
+        "seconds": round(seconds),
+        **result,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps(said, indent=1, ensure_ascii=True) + "\n")
+
+
+def start(part: str, run):
+    """The command of one part: ``run() -> result`` (a `Tally`'s, and "seconds" where it went on from an earlier
+    start), written to --out, and its last line of output.
+
+    Exits with 0, with 1 where something failed, with 2 and one sentence on a user's mistake.
+    """
+    flags.DEFINE_string("out", str(RESULTS), "File of results; the other parts' stay in it.")
+
+    def main():
+        began = time.monotonic()
+        result = run()
+        seconds = result.pop("seconds", time.monotonic() - began)
+        record(FLAGS.out, part, result, seconds)
+        for failure in result["failures"]:
+            say(f"FAILED {failure}")
+        print(json.dumps({"part": part, "tried": result["tried"], "failed": result["failed"]}))
+        if result["failed"]:
+            sys.stdout.flush()
+            sys.exit(1)
+
+    report.start(main)
