@@ -76,6 +76,8 @@ setup(
             "torch==2.13.0",
             "timm>=1.0.31",
             "transformers>=5.23",
+            # the other backend that the quick tests run on
+            "jax>=0.7",
         ],
     },
     classifiers=[
