@@ -212,20 +212,23 @@ def score(networks: list[keras.Model], pictures) -> np.ndarray:
     return _mean(np.moveaxis(shares, 1, 2).reshape(-1, len(pictures), shares.shape[-1]))
 
 
-def score_scales(networks: list[keras.Model], pictures, scales: list[int]) -> np.ndarray:
+def score_scales(
+    networks: list[keras.Model], pictures, scales: list[int], interpolation: str = "bilinear"
+) -> np.ndarray:
     """Whole pictures at each scale and mirrored: probabilities averaged over all; as logarithms.
 
     Args:
         networks: with the same K classes, ending in logits, for pictures of any size.
         pictures: uint8 [B,H,W,C], of one size.
         scales: lengths of the shorter side, pixels (paper, 3.4: 224, 256, 384, 480, 640).
+        interpolation: of the resize, "bilinear" or "bicubic".
 
     Returns:
         float64 [B,K].
     """
     shares = []
     for scale in scales:
-        view = views.shorter_side(scale)
+        view = views.shorter_side(scale, interpolation)
         resized = np.stack([view(picture) for picture in _numpy(pictures)])
         shares += [score(networks, resized), score(networks, views.mirror(resized))]
     return _mean(np.stack(shares))

@@ -39,6 +39,7 @@ def save(
     top: int = 5,
     size: int | None = None,
     resize: int | None = None,
+    interpolation: str = "bilinear",
     precision: str = "float32",
     webp: bool = False,
     finish: Callable[[pathlib.Path], None] | None = None,
@@ -64,6 +65,7 @@ def save(
         top: classes that predict_bytes names, 1 to K.
         size: pixels, side of the crop; None takes the network's own.
         resize: pixels, shorter side before the crop; None: `data.views.resize_for`.
+        interpolation: of that resize, "bilinear" or "bicubic": that of evaluation.
         precision: of weights and computation: see `fold.fold`.
         webp: read WebP too, by an operation that TensorFlow has from 2.20 on; animations are undecodable.
         finish: called with the folder before it becomes the version: may add files to it.
@@ -75,7 +77,7 @@ def save(
         ValueError: an argument that does not fit, one sentence.
         OSError: the folder cannot be written; nothing is left of it.
     """
-    classifier = _Classifier(model, precision, size, resize)
+    classifier = _Classifier(model, precision, size, resize, interpolation)
     names = names_for(class_names, classifier.classes)
     if not 1 <= top <= classifier.classes:
         raise ValueError(f"top is 1 to {classifier.classes}, the network's classes; got {top}.")
@@ -108,7 +110,7 @@ def network(
     Raises:
         ValueError: as `save`.
     """
-    classifier = _Classifier(model, precision, size, None)
+    classifier = _Classifier(model, precision, size)
     return classifier.compute, classifier.shape, classifier.classes
 
 
@@ -214,7 +216,7 @@ def _alive(pid):
 class _Classifier:
     """The folded network as one TensorFlow function, and the view that its pictures come through."""
 
-    def __init__(self, model, precision, size, resize):
+    def __init__(self, model, precision, size, resize=None, interpolation="bilinear"):
         import tensorflow as tf
 
         evaluation.check(model)
@@ -234,7 +236,7 @@ class _Classifier:
                 f"input_shape=({size}, {size}, {channels})."
             )
         self.shape, self.classes = (size, size, channels), model.output_shape[-1]
-        self.view = views.center(size, resize or views.resize_for(size))
+        self.view = views.center(size, resize or views.resize_for(size), interpolation)
         with building():
             folded = fold(model, precision)
             for layer in folded._flatten_layers():

@@ -24,6 +24,7 @@ from absl import app, flags, logging
 from etils import epath
 
 from keras_resnet import files, logs, plots, progress, runtime, strategies, training, weights
+from keras_resnet.data import views
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
@@ -45,6 +46,14 @@ def define_run(*, model: str, steps: int, batch_size: int, precisions=runtime.PR
         "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
     )
     define_export()
+
+
+def define_interpolation(default: str | None = None):
+    """Defines --interpolation; with None it is what the contract of the weights says."""
+    known = "" if default else "; default: as the weights were evaluated, else bilinear"
+    flags.DEFINE_enum(
+        "interpolation", default, list(views.KERNELS), f"How evaluation resizes{known}."
+    )
 
 
 def define_export():
@@ -90,7 +99,12 @@ def save(model, workdir, contract):
 
         names = contract.class_names
         written = export.save(
-            model, FLAGS.export, class_names=names, top=min(5, len(names)), resize=contract.resize
+            model,
+            FLAGS.export,
+            class_names=names,
+            top=min(5, len(names)),
+            resize=contract.resize,
+            interpolation=contract.interpolation,
         )
         progress.say(f"Exported: {written}.")
 

@@ -4,8 +4,9 @@
     python recipes/evaluate.py --weights=runs/r50/model.keras --data=imagenet.zip --crops=10
     python recipes/evaluate.py --weights=a.keras,b.keras --data=imagenet/ --scales=224,256,384,480,640
 
-One crop: shorter side to --resize (bilinear, antialiased, rounded: Pillow's to 1 in 255), centre of
---size. --crops=10: corners, centre and their mirrors. --scales: whole pictures with the shorter side
+One crop: shorter side to --resize (antialiased and rounded: Pillow's to 1 in 255), centre of --size.
+--interpolation is by default what the weights were evaluated by: bicubic for timm's, else bilinear.
+--crops=10: corners, centre and their mirrors. --scales: whole pictures with the shorter side
 at each, and their mirrors, through the network as a convolution (paper, 3.4); a step is then of
 pictures that are alike in size. Probabilities are averaged over views and networks.
 
@@ -38,7 +39,7 @@ import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, sizes
+from networks import network, view_of
 
 from keras_resnet import (
     evaluation,
@@ -84,6 +85,7 @@ flags.DEFINE_integer(
     "for networks of small pictures, up to 64.",
     lower_bound=1,
 )
+common.define_interpolation()
 flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
 flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
 flags.DEFINE_integer("batch_size", 64, "Pictures a step, each with all its crops.", lower_bound=1)
@@ -130,7 +132,9 @@ def run() -> dict:
                 f"{path} has {model.output_shape[-1]} classes, {FLAGS.weights[0]} has {classes}: "
                 "only networks of the same classes can be averaged."
             )
-    size, resize = sizes(loaded[0], contract, FLAGS.size, FLAGS.resize)
+    refuse_mixed_interpolations(files_found)
+    shown = view_of(loaded[0], contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    size, resize, interpolation = shown
     side = None if FLAGS.scales else size
     networks = [evaluation.logits(model, (side, side)) for model in loaded]
 
@@ -155,9 +159,11 @@ def run() -> dict:
         )
         form = f"whole at {', '.join(FLAGS.scales)} and mirrored"
     else:
-        view = views.ten(size, resize) if FLAGS.crops == "10" else views.center(size, resize)
+        view = views.ten(*shown) if FLAGS.crops == "10" else views.center(*shown)
         batches = stepwise(split, FLAGS.batch_size, view)
         form = f"{'ten crops' if FLAGS.crops == '10' else 'the centre'} of {size} in {resize}"
+    if interpolation != "bilinear":
+        form += f", {interpolation}"
     words = loaded[0].name if len(loaded) == 1 else f"{len(loaded)} networks, averaged"
     progress.say(
         f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {form}."
@@ -168,7 +174,7 @@ def run() -> dict:
     for pictures, places, real in batches:
         check_channels(pictures, networks[0])
         if scales:
-            shares = evaluation.score_scales(networks, pictures, scales)
+            shares = evaluation.score_scales(networks, pictures, scales, interpolation)
         else:
             shares = evaluation.score(networks, pictures)
         real = np.asarray(real) > 0
@@ -195,7 +201,7 @@ def run() -> dict:
         plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
         progress.say(f"Drawn: {FLAGS.confusion}.")
     if FLAGS.mistakes and worst:
-        show_mistakes(worst, split, targets, names, (size, resize))
+        show_mistakes(worst, split, targets, names, shown)
     progress.say(
         f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
         f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
@@ -232,6 +238,15 @@ def refuse_contradictions():
 
 
 # --- networks
+
+
+def refuse_mixed_interpolations(found):
+    known = {each.contract.interpolation for each in found}
+    if len(known) > 1 and not FLAGS.interpolation:
+        raise ValueError(
+            f"The networks of --weights were evaluated by {' and '.join(sorted(known))} resizing, but are shown "
+            "the same pictures here: choose one by --interpolation."
+        )
 
 
 def check_channels(pictures, model):

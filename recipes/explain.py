@@ -18,7 +18,7 @@ import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, sizes
+from networks import network, view_of
 from PIL import Image
 
 from keras_resnet import evaluation, explain, files, labels, progress
@@ -47,6 +47,7 @@ flags.DEFINE_integer(
     "size itself up to 64.",
     lower_bound=1,
 )
+common.define_interpolation()
 
 BATCH = 16  # pictures a step
 
@@ -56,13 +57,13 @@ def run() -> dict:
     paths, root = found_pictures()
     model, found = network(FLAGS.weights, FLAGS.model)
     contract = found.contract
-    size, resize = sizes(model, contract, FLAGS.size, FLAGS.resize)
-    net = evaluation.logits(model, (size, size))
+    shown_as = view_of(model, contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    net = evaluation.logits(model, shown_as[:1] * 2)
     names = class_names(net, contract)
     asked = asked_class(names, contract)
     out = made_folder()
 
-    view, rows = views.center(size, resize), []
+    view, rows = views.center(*shown_as), []
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
         shown = np.stack([view(decoded(path)).numpy() for path in some])

@@ -51,7 +51,7 @@ import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, sizes
+from networks import network, view_of
 
 from keras_resnet import (
     applications,
@@ -111,6 +111,7 @@ flags.DEFINE_integer(
     "0.875, or the size itself up to 64.",
     lower_bound=32,
 )
+common.define_interpolation()
 flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
 flags.DEFINE_integer("seed", 0, "Of the head, splits, order and windows.", 0, 2**32 - 1)
 flags.DEFINE_float(
@@ -143,7 +144,8 @@ def run() -> dict:
 
     # --- network
     loaded, contract = beginning()
-    size, resize = sizes(loaded, contract, FLAGS.size, FLAGS.resize)
+    shown_as = view_of(loaded, contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    size, resize, _ = shown_as
     trunk = evaluation.logits(loaded, (size, size))
     if trunk.input_shape[-1] != 3:
         raise ValueError(
@@ -152,7 +154,7 @@ def run() -> dict:
     net = transfer.head(trunk, classes, activation=None)
     transfer.freeze(net, FLAGS.mode, "frozen" if FLAGS.bn == "frozen" else "train")
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
-    view = views.center(size, resize)
+    view = views.center(*shown_as)
     left_out = {}
 
     def shown(split):
@@ -221,7 +223,7 @@ def run() -> dict:
             batch_size=FLAGS.batch_size,
             controller=schedules.Controller(schedules.cosine(FLAGS.rate, steps)),
             workdir=workdir,
-            fingerprint=fingerprint(net, size, resize, train, held_out),
+            fingerprint=fingerprint(net, shown_as, train, held_out),
             evaluate=evaluate,
             mend=feed.mend,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
@@ -258,7 +260,7 @@ def run() -> dict:
         "weights_sha256": training.weights_sha256(net),
         "seconds": rows[-1]["seconds"],
     }
-    save_model(net, workdir, contract, source, (size, resize), final)
+    save_model(net, workdir, contract, source, shown_as, final)
     draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
     print(table(verdicts, source.class_names))
     bad = sorted({*train.bad, *test.bad, *map(": ".join, left_out.items())})
@@ -363,6 +365,7 @@ def save_model(net, workdir, contract, source, form, final):
             network=FLAGS.model or contract.network or known.get(net.name),
             size=form[0],
             resize=form[1],
+            interpolation=form[2],
             class_names=source.class_names,
             source=f"fine-tuned, mode {FLAGS.mode}, bn {FLAGS.bn}, from {start}{before}",
             accuracy=accuracy | {"on": f"the test pictures of {source.name}"},
@@ -388,12 +391,14 @@ def exhausted(rows):
     return bool(rows) and len(rows) - 1 - rows.index(best(rows)) >= FLAGS.patience
 
 
-def fingerprint(net, size, resize, train, held_out):
+def fingerprint(net, shown_as, train, held_out):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     names = "\n".join([*train.pictures.names, "", *held_out.pictures.names])
     agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
     agreed["--weights"] = training.weights_sha256(net)
-    return agreed | {"--size": size, "--resize": resize}
+    size, resize, interpolation = shown_as
+    by = "" if interpolation == "bilinear" else f" by {interpolation}"
+    return agreed | {"--size": size, "--resize": f"{resize}{by}" if by else resize}
 
 
 # --- results

@@ -85,6 +85,7 @@ flags.DEFINE_float("mixup", 0.0, "Beta's parameter; 0: none (Zhang 2018).", 0.0)
 flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
 flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
 flags.DEFINE_integer("eval_resize", 256, "Pixels, the shorter side that it is cut from.", 32)
+common.define_interpolation("bilinear")
 flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
 # --- loss
 flags.DEFINE_enum(
@@ -261,6 +262,7 @@ def run() -> dict | None:
         preprocessing="torch",
         size=FLAGS.eval_size,
         resize=FLAGS.eval_resize,
+        interpolation=FLAGS.interpolation,
         class_names=tuple(feed.class_names),
         source=f"recipes/imagenet.py on {common.data_name()}",
         accuracy={
@@ -442,7 +444,7 @@ class Pictures:
             ones = np.ones(self.share, np.float32)
             noise = self.stream.fake(self.share, FLAGS.eval_size).take(1)
             return [(*batch, ones) for batch in noise]
-        view = views.center(FLAGS.eval_size, FLAGS.eval_resize)
+        view = views.center(FLAGS.eval_size, FLAGS.eval_resize, FLAGS.interpolation)
         return self.stream.evaluation(
             self.test, FLAGS.batch_size, view, part=self.part, on_bad=self.on_bad
         )

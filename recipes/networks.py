@@ -1,4 +1,4 @@
-"""A trained network from --model and --weights, and the sizes at which it is shown pictures."""
+"""A trained network from --model and --weights, and how it is shown pictures."""
 
 from keras_resnet import applications, evaluation, weights
 from keras_resnet.data import views
@@ -50,9 +50,15 @@ def network(path: str, name: str | None = None, *, trunk: bool = False, size: in
     return model, found
 
 
-def sizes(model, contract, size: int | None = None, resize: int | None = None) -> tuple[int, int]:
-    """Pixels of the crop's side, and of the shorter side that it is cut from: as asked, else as the weights were
-    evaluated, else as the network was built, 256 for 224.
+def view_of(
+    model,
+    contract,
+    size: int | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
+) -> tuple[int, int, str]:
+    """What `views.center` takes: pixels of the crop's side, and of the shorter side that it is cut from, and how that
+    is resized: as asked, else as the weights were evaluated, else as the network was built, 256 for 224.
 
     Raises:
         ValueError: the crop does not fit.
@@ -64,4 +70,4 @@ def sizes(model, contract, size: int | None = None, resize: int | None = None) -
         raise ValueError(
             f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
         )
-    return size, resize
+    return size, resize, interpolation or contract.interpolation

@@ -183,7 +183,11 @@ def read_card(folder):
 def ask_live(card):
     """What the live network says, of a process of its own."""
     sizes = card.get("input", {})
-    arguments = [f"--{name}={sizes[name]}" for name in ("size", "resize") if name in sizes]
+    if sizes:  # cards of 0.1 do not say it: they had one
+        sizes = {"interpolation": "bilinear"} | sizes
+    arguments = [
+        f"--{name}={sizes[name]}" for name in ("size", "resize", "interpolation") if name in sizes
+    ]
     arguments += [f"--model={FLAGS.model}"] if FLAGS.model else []
     program = pathlib.Path(__file__).with_name("live.py")
     with tempfile.TemporaryDirectory() as folder:

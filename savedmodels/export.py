@@ -35,7 +35,7 @@ import common  # first: see there
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, sizes
+from networks import network, view_of
 
 from keras_resnet import (
     analysis,
@@ -77,6 +77,7 @@ flags.DEFINE_integer(
     "size itself up to 64.",
     lower_bound=1,
 )
+common.define_interpolation()
 flags.DEFINE_bool("webp", False, "Read WebP files too; a server then needs TensorFlow 2.20.")
 flags.DEFINE_string(
     "data", None, "Folder or zip of pictures by class, to calibrate int8 and count on."
@@ -88,10 +89,11 @@ CALIBRATION = 200  # pictures, at most
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
     refuse_contradictions()
-    model, contract, (size, resize) = served()
+    model, contract, shown_as = served()
+    size, resize, interpolation = shown_as
     names = read_labels(FLAGS.labels) if FLAGS.labels else contract.class_names
     names = export.names_for(names, model.output_shape[-1])
-    described = describe(model, contract, names, size, resize)
+    described = describe(model, contract, names, shown_as)
     out = pathlib.Path(FLAGS.out)
     counts = {}
     if FLAGS.format == "savedmodel":
@@ -102,6 +104,7 @@ def run() -> dict:
             top=FLAGS.top,
             size=size,
             resize=resize,
+            interpolation=interpolation,
             precision=FLAGS.precision,
             webp=FLAGS.webp,
             finish=lambda folder: write_card(folder / "card", described, folder),
@@ -110,7 +113,7 @@ def run() -> dict:
         if FLAGS.format == "onnx":
             content = onnx(model, size)
         else:
-            content, counts = tflite(model, size, resize, names)
+            content, counts = tflite(model, shown_as, names)
         files.write(out, content)
         written = out
         write_card(out.with_name(f"{out.name}.card"), described | counts, out)
@@ -157,9 +160,10 @@ def refuse_contradictions():
 
 
 def served():
-    """The network, the contract of its weights, and the sizes at which it is shown pictures."""
+    """The network, the contract of its weights, and how it is shown pictures (`view_of`)."""
     model, found = network(FLAGS.weights, FLAGS.model, size=FLAGS.size)
-    return model, found.contract, sizes(model, found.contract, FLAGS.size, FLAGS.resize)
+    shown_as = view_of(model, found.contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    return model, found.contract, shown_as
 
 
 def read_labels(path):
@@ -194,15 +198,15 @@ def onnx(model, size):
     return converted.SerializeToString()
 
 
-def tflite(model, size, resize, names):
+def tflite(model, shown_as, names):
     """The bytes of a TFLite file, and what came of the pictures."""
-    compute, shape, _ = export.network(model, "float32", size)
+    compute, shape, _ = export.network(model, "float32", shown_as[0])
     called, _ = named(compute, shape, 1)  # of one picture: who runs it resizes the input
     if FLAGS.precision == "float32":
         return converted(called), {}
     split, classes = pictures_of(FLAGS.data, names)
     chosen = np.random.default_rng(0).permutation(len(split))[:CALIBRATION]
-    seen, places = shown(split, size, resize)
+    seen, places = shown(split, shown_as)
     if not seen:
         raise ValueError(f"--data={FLAGS.data} has no pictures.")
     seen = [picture[None].astype(np.float32) for picture in seen]
@@ -277,10 +281,10 @@ def pictures_of(data, names):
     return split, np.array([index.get(name, -1) for name in source.class_names])
 
 
-def shown(split, size, resize):
+def shown(split, shown_as):
     """The sound pictures as evaluation shows them, uint8 [size,size,C] each, and their places in the split."""
     split = dataclasses.replace(split, labels=np.arange(len(split)))
-    batches = stream.evaluation(split, 1, views.center(size, resize))
+    batches = stream.evaluation(split, 1, views.center(*shown_as))
     found = [(batch.numpy()[0], int(place[0])) for batch, place, real in batches if real[0]]
     return [picture for picture, _ in found], [place for _, place in found]
 
@@ -288,8 +292,9 @@ def shown(split, size, resize):
 # --- the card
 
 
-def describe(model, contract, names, size, resize):
+def describe(model, contract, names, shown_as):
     """What the card says, but for the files."""
+    size, resize, interpolation = shown_as
     fixed = None not in model.input_shape[1:]
     trainable, total = analysis.parameters(model)
     return {
@@ -300,9 +305,11 @@ def describe(model, contract, names, size, resize):
         "macs": analysis.macs(model) if fixed else None,
         "input": {
             "pictures": f"RGB, 0..255, [N,{size},{size},{model.input_shape[-1]}]",
-            "files": "shorter side to resize (bilinear, antialiased), centre of size; EXIF orientation not applied",
+            "files": f"shorter side to resize ({interpolation}, antialiased), centre of size; "
+            "EXIF orientation not applied",
             "size": size,
             "resize": resize,
+            "interpolation": interpolation,
             "preprocessing": f"inside; {contract.preprocessing}"
             if contract.preprocessing
             else "inside",

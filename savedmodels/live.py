@@ -27,9 +27,9 @@ flags.DEFINE_string("answers", None, "The .npz file to write.")
 
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
-    model, _, form = exporting.served()
+    model, _, shown_as = exporting.served()
     split, _ = exporting.pictures_of(FLAGS.data, [])
-    pictures, places = exporting.shown(split, *form)
+    pictures, places = exporting.shown(split, shown_as)
     if not pictures:
         raise ValueError(f"--data={FLAGS.data} has no pictures.")
     files = [split.pictures.read(split.pictures.names[place]) for place in places]

@@ -1,6 +1,7 @@
 """export.py and check.py as their user runs them: one command, its JSON, its card, its sentences."""
 
 import hashlib
+import io
 import json
 import pathlib
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import child
@@ -43,7 +45,12 @@ def place(tmp_path_factory):
         for k in range(3):
             smooth(10 * i + k, 50 + 10 * k, 44 + 3 * i).save(folder / f"data/{name}/{k}.jpg")
     contract = weights.Contract(
-        size=32, resize=36, class_names=CLASSES, source="a test", accuracy={"top1": 0.5}
+        size=32,
+        resize=36,
+        class_names=CLASSES,
+        source="a test",
+        accuracy={"top1": 0.5},
+        interpolation="bicubic",
     )
     weights.save(network(len(CLASSES)), folder / "net.keras", contract)
     network(5).save(folder / "5.keras")
@@ -89,6 +96,8 @@ def test_card_is_true(place, exported):
     assert 40e6 < card["macs"] < 41e6
     assert card["labels"] == list(CLASSES) and card["accuracy"] == {"top1": 0.5}
     assert (card["input"]["size"], card["input"]["resize"]) == (32, 36)
+    assert card["input"]["interpolation"] == "bicubic"
+    assert "resize (bicubic, antialiased)" in (folder / "card.md").read_text()
     assert "--top=2" in card["command"]
     text = (folder / "card.md").read_text()
     for words in (
@@ -100,15 +109,19 @@ def test_card_is_true(place, exported):
         assert words in text
 
 
-def test_contract_s_sizes_and_names_are_served(place, exported):
+def test_contract_s_sizes_interpolation_and_names_are_served(place, exported):
     loaded = tf.saved_model.load(exported["path"])
-    file = (place / "data/cat/0.jpg").read_bytes()
-    found = loaded.signatures["predict_bytes"](image_bytes=tf.constant([file]))
-    picture = views.center(32, 36)(images.decode(file))[None]
-    wanted = network(len(CLASSES)).predict_on_batch(picture)[0]
-    assert found["classes"].numpy()[0].tolist() == [
-        CLASSES[i].encode() for i in np.argsort(-wanted)[:2]
-    ]
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).choice([0, 255], (90, 80, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    found = loaded.signatures["predict_bytes"](image_bytes=tf.constant([file.getvalue()]))
+    kinds = [np.asarray(views.center(32, 36, kind)(noise)) for kind in ("bicubic", "bilinear")]
+    wanted, bilinear = np.sort(network(len(CLASSES)).predict_on_batch(np.stack(kinds)))[:, :-3:-1]
+    np.testing.assert_allclose(found["scores"].numpy()[0], wanted, rtol=1e-4)
+    assert np.abs(wanted - bilinear).max() > 1e-2
+    picture = views.center(32, 36, "bicubic")(noise)[None]
+    order = np.argsort(-network(len(CLASSES)).predict_on_batch(picture)[0])
+    assert found["classes"].numpy()[0].tolist() == [CLASSES[i].encode() for i in order[:2]]
 
 
 @pytest.mark.slow

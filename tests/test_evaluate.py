@@ -144,6 +144,41 @@ def test_ten_crops_of_weights_alone(place):
     assert_is(found, expected(shares, targets))
 
 
+def test_the_weights_interpolation_is_obeyed(place, shares, tmp_path):
+    """By the file's contract, on noise, where it matters; and written into the card."""
+    noise = np.random.default_rng(0).choice([0, 255], (6, 70, 60, 3)).astype(np.uint8)
+    for name, picture in zip(CLASSES, noise, strict=True):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "data" / name / "0.png")
+    contract = weights.Contract("ResNet20", size=32, resize=36, interpolation="bicubic")
+    weights.save(network(len(CLASSES), 0), tmp_path / "bicubic.keras", contract)
+    found = result(
+        tmp_path, f"--weights={tmp_path}/bicubic.keras", f"--data={tmp_path}/data",
+        f"--card={tmp_path}/card",
+    )  # fmt: skip
+    crops = np.stack([views.center(32, 36, "bicubic")(picture) for picture in noise])
+    wanted = expected(np.float64(network(len(CLASSES), 0).predict_on_batch(crops)), np.arange(6))
+    assert_is(found, wanted)
+    crops = np.stack([views.center(32, 36)(picture) for picture in noise])
+    other = expected(np.float64(network(len(CLASSES), 0).predict_on_batch(crops)), np.arange(6))
+    assert abs(wanted["loss"] - other["loss"]) > 1e-2
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert list(card["evaluations"]) == ["data: the centre of 32 in 36, bicubic"]
+    assert card["contracts"][0]["interpolation"] == "bicubic"
+
+
+@pytest.mark.slow
+def test_networks_of_two_interpolations_are_not_averaged_unasked(place, tmp_path):
+    contract = weights.Contract("ResNet20", size=32, resize=36, interpolation="bicubic")
+    weights.save(network(len(CLASSES), 0), tmp_path / "bicubic.keras", contract)
+    both = f"--weights={tmp_path}/bicubic.keras,{place}/1.keras"
+    refused = evaluate(tmp_path, both, f"--data={place}/data")
+    assert refused.code == 2
+    assert "by bicubic and bilinear resizing" in refused.err and "by --interpolation" in refused.err
+    found = result(tmp_path, both, f"--data={place}/data", "--interpolation=bilinear")
+    assert found["examples"] == 30
+
+
 @pytest.mark.slow
 def test_ensemble_at_several_scales(place):
     """As a plain loop, a picture at a time; the recipe takes those of one size together."""

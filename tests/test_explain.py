@@ -108,7 +108,11 @@ def test_overlay_is_red_where_it_is_hot():
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explain")
-    save(network(3), folder / "named.keras", Contract(class_names=NAMES, size=32, resize=36))
+    save(
+        network(3),
+        folder / "named.keras",
+        Contract(class_names=NAMES, size=32, resize=36, interpolation="bicubic"),
+    )
     network(3).save(folder / "bare.keras")
     (folder / "data").mkdir()
     for i in range(3):
@@ -131,7 +135,7 @@ def test_recipe_draws_each_picture(place):
     assert ended.code == 0, ended.err
     found = json.loads(ended.out.splitlines()[-1])
     decoded = [np.asarray(Image.open(place / f"data/{i}.jpg")) for i in range(3)]
-    shown = np.stack([views.center(32, 36)(picture).numpy() for picture in decoded])
+    shown = np.stack([views.center(32, 36, "bicubic")(picture).numpy() for picture in decoded])
     heat, classes, shares = explain.grad_cam(network(3), shown)
     assert found["pictures"] == 3
     for i, row in enumerate(found["explained"]):

@@ -150,6 +150,23 @@ def test_pictures_of_other_sizes_are_resized_and_cropped(model, served):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_what_the_graph_shows_is_what_evaluation_shows_and_pillow(model, interpolation):
+    """The picture itself, of noise: bit for bit evaluation's, and Pillow's within two steps of 256."""
+    noise = np.random.default_rng(0).choice([0, 255], (2, 90, 71, 3)).astype(np.uint8)
+    graph = export._Classifier(model, "float32", 32, RESIZE, interpolation)
+    evaluated = np.stack([views.center(32, RESIZE, interpolation)(picture) for picture in noise])
+    fitted = tf.function(graph.fitted)
+    for dtype in (tf.uint8, tf.float32):
+        np.testing.assert_array_equal(fitted(tf.constant(noise, dtype)), evaluated)
+    files = tf.constant([encoded(Image.fromarray(picture), "PNG") for picture in noise])
+    _, decoded, _ = tf.function(lambda files: export._decoded(files, graph, False))(files)
+    np.testing.assert_array_equal(decoded, evaluated)
+    how = Image.Resampling[interpolation.upper()]
+    pillows = [Image.fromarray(p).resize((RESIZE, 45), how).crop((2, 6, 34, 38)) for p in noise]
+    assert np.abs(np.int16(evaluated) - np.stack([np.int16(p) for p in pillows])).max() <= 2
+
+
 def test_features_are_what_the_classifier_reads(model, served):
     pictures = np.stack([np.asarray(smooth(i, 32, 32)) for i in range(3)])
     [found] = served.signatures["features"](pictures=tf.constant(pictures)).values()

@@ -43,7 +43,9 @@ def place(tmp_path_factory):
                 seed = 100 * label + k + 50 * (split == "val")
                 coloured(seed, label).save(folder / f"data/{split}/{name}/{k}.png")
     shutil.copytree(folder / "data/train", folder / "whole")
-    contract = weights.Contract("ResNet20", "torch", 32, 36, tuple("abcdef"), licence="CC0")
+    contract = weights.Contract(
+        "ResNet20", "torch", 32, 36, tuple("abcdef"), licence="CC0", interpolation="bicubic"
+    )
     weights.save(network(6), folder / "six.keras", contract)
     weights.save(network(6), folder / "six.weights.h5", contract)
     return folder
@@ -80,7 +82,7 @@ def test_linear_from_end_to_end(place, tmp_path):
 
     source = sources.load(str(place / "data"))
     shown = [
-        views.center(32, 36)(images.decode(source.test.pictures.read(name))).numpy()
+        views.center(32, 36, "bicubic")(images.decode(source.test.pictures.read(name))).numpy()
         for name in source.test.pictures.names
     ]
     guesses = saved.predict(np.stack(shown), verbose=0).argmax(1)
@@ -98,6 +100,7 @@ def test_linear_from_end_to_end(place, tmp_path):
     assert contract.class_names == CLASSES
     assert (contract.network, contract.size, contract.resize) == ("ResNet20", 32, 36)
     assert (contract.preprocessing, contract.licence) == ("torch", "CC0")
+    assert contract.interpolation == "bicubic"
     assert contract.source == "fine-tuned, mode linear, bn frozen, from six.keras"
     assert contract.accuracy["correct"] == final["correct"]
     for name in ("curves.png", "confusion.png"):
@@ -159,7 +162,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(place, tmp_path):
     source = sources.load(str(place / "data"))
     _, held_out = splits.holdout(source.train, round(0.2 * sum(TRAIN)), 1)
     shown = [
-        views.center(32, 36)(images.decode(held_out.pictures.read(name))).numpy()
+        views.center(32, 36, "bicubic")(images.decode(held_out.pictures.read(name))).numpy()
         for name in held_out.pictures.names
     ]
     saved = keras_resnet.load(str(tmp_path / "run/model.keras"))

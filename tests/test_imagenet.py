@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet import logs
+from keras_resnet import logs, weights
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "imagenet.py"
 SMALL = (
     "--model=ResNet20", "--size=32", "--eval_size=32", "--eval_resize=36", "--low=36", "--high=40",
-    "--batch_size=8", "--rate=0.05",
+    "--batch_size=8", "--rate=0.05", "--interpolation=bicubic",
 )  # fmt: skip
 TIMED = ("seconds", "images_per_second", "input_wait")
 
@@ -93,6 +93,8 @@ def test_what_a_run_leaves(pictures, tmp_path):
     assert "--model=ResNet20\n" in flags_text
     for row in logs.rows(run)[:-1]:
         assert 0 <= row["input_wait"] <= 1
+    contract = weights.contract_of(run / "model.keras")
+    assert (contract.size, contract.resize, contract.interpolation) == (32, 36, "bicubic")
     model = keras.models.load_model(run / "model.keras")
     shares = model.predict_on_batch(np.zeros((1, 32, 32, 3), np.uint8))
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-5)

@@ -1,5 +1,6 @@
 """Weights of peers, in and out, against the peers' own networks; and every way in which a file can be wrong."""
 
+import dataclasses
 import json
 import pickle
 import re
@@ -14,7 +15,7 @@ from references import apart
 from telling import randomised
 
 import keras_resnet
-from keras_resnet import applications, weights
+from keras_resnet import applications, fronts, weights
 from keras_resnet.layers import BatchNormalization
 from keras_resnet.weights import names, peers, published, reference, tensors
 
@@ -258,7 +259,15 @@ def test_looped_networks_go_out_and_in(tmp_path):
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_the_contract_travels(suffix, tmp_path):
     contract = weights.Contract(
-        "ResNet20", "tf", 32, 32, tuple("abcdefghij"), "here", "none", {"top1_correct": 3}
+        "ResNet20",
+        "tf",
+        32,
+        32,
+        tuple("abcdefghij"),
+        "here",
+        "none",
+        {"top1_correct": 3},
+        "bicubic",
     )
     path = tmp_path / f"x{suffix}"
     weights.save(keras_resnet.ResNet20(preprocessing="tf"), path, contract)
@@ -346,6 +355,42 @@ def test_published_names(tmp_path, monkeypatch):
         ValueError, match="is not the published resnet18-f37072fd.pth: its SHA256 begins"
     ):
         keras_resnet.ResNet18(weights="torchvision/IMAGENET1K_V1")
+
+
+def test_published_contracts_are_their_sources():
+    """Sizes, interpolation, mean and deviation as the packages themselves have them."""
+    references.torchvision()
+    timm = pytest.importorskip("timm")
+    import torchvision.models
+
+    for (network, name), entry in published.PUBLISHED.items():
+        contract = entry.contract
+        found = contract.size, contract.resize, contract.interpolation
+        mean, std = (
+            np.array(part) / 255
+            for part in dataclasses.astuple(fronts.named(contract.preprocessing))[:2]
+        )
+        if name.startswith("timm/"):
+            cfg = timm.get_pretrained_cfg(entry.file.removesuffix(".safetensors"))
+            size, share = (
+                (cfg.test_input_size or cfg.input_size)[1],
+                cfg.test_crop_pct or cfg.crop_pct,
+            )
+            assert found == (size, int(size / share), cfg.interpolation), (network, name)
+            assert cfg.crop_mode == "center" and contract.licence.lower() == cfg.license
+            theirs = cfg.mean, cfg.std
+        elif name.startswith("torchvision/"):
+            model = references.TORCHVISION[network]
+            given = torchvision.models.get_model_weights(model)[
+                name.rpartition("/")[2]
+            ].transforms()
+            (size,), (resize,) = given.crop_size, given.resize_size
+            assert found == (size, resize, given.interpolation.value), (network, name)
+            theirs = given.mean, given.std
+        else:
+            assert found == (224, 256, "bilinear")
+            continue
+        np.testing.assert_allclose([mean, std], theirs, rtol=1e-6)
 
 
 def test_what_cannot_be_fetched_is_asked_for_by_name(monkeypatch):

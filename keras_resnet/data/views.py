@@ -1,10 +1,16 @@
 """What a network is shown of a picture when it is not training: centre, ten crops, or all of it.
 
 Functions of TensorFlow, picture uint8 [H,W,C] -> uint8, for tf.data, for tf.function and for an
-export's graph alike. Sizes are in pixels. The resize is bilinear, antialiased (its triangle widens
-with the reduction) and rounded to uint8, as Pillow's is, with which the published accuracies were
-measured: no value of `center` was off Pillow's by more than 1, on 13 ImageNet pictures.
+export's graph alike. Sizes are in pixels. The resize is antialiased (its kernel widens with the
+reduction) and rounded to uint8, as Pillow's is, with which the published accuracies were measured.
+Bilinear is a triangle. Bicubic is Keys' with a = -0.5, as in Pillow and TensorFlow (OpenCV and
+PyTorch's tensors have -0.75); since it overshoots at edges and Pillow clips what it overshoots once
+a direction, it runs as two passes, columns first. Of 145 ImageNet pictures' values in `center` of
+224 in 256, 16% by bilinear and 0.02% by bicubic are off Pillow's, none by more than 1 of 255; where
+480 in 500 enlarges most of them, 17% and 0.2%, none by more than 2.
 """
+
+KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # interpolation -> TensorFlow's name
 
 SMALL = 64  # pixels; networks for pictures up to this size are shown all of them
 
@@ -15,25 +21,25 @@ def resize_for(size: int) -> int:
     return size if size <= SMALL else round(size / 0.875)
 
 
-def center(size=224, resize=256):
+def center(size=224, resize=256, interpolation="bilinear"):
     """The centre: shorter side to `resize`, then `size` x `size` of the middle; torchvision's rounding.
 
     Returns:
         Function: uint8 [H,W,C] -> uint8 [size,size,C].
 
     Raises:
-        ValueError: `size` outside of 1..resize.
+        ValueError: `size` outside of 1..resize; an interpolation not in `KERNELS`.
     """
-    _check(size, resize)
+    _check(size, resize, interpolation)
 
     def view(picture):
         extent = _extent(picture, resize)
-        return _window(picture, extent, _middle(extent, size), size)
+        return _window(picture, extent, _middle(extent, size), size, interpolation)
 
     return view
 
 
-def ten(size=224, resize=256):
+def ten(size=224, resize=256, interpolation="bilinear"):
     """Ten crops (Krizhevsky 2012, 4.1; the paper, 3.4): corners, centre, and the mirrors of the five.
 
     Returns:
@@ -41,9 +47,9 @@ def ten(size=224, resize=256):
         right, centre, then these mirrored, of the picture whose shorter side is `resize`.
 
     Raises:
-        ValueError: `size` outside of 1..resize.
+        ValueError: `size` outside of 1..resize; an interpolation not in `KERNELS`.
     """
-    _check(size, resize)
+    _check(size, resize, interpolation)
 
     def view(picture):
         import tensorflow as tf
@@ -51,26 +57,28 @@ def ten(size=224, resize=256):
         extent = _extent(picture, resize)
         bottom, right = tf.unstack(extent - size)
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), _middle(extent, size)]
-        five = tf.stack([_window(picture, extent, corner, size) for corner in corners])
+        five = tf.stack(
+            [_window(picture, extent, corner, size, interpolation) for corner in corners]
+        )
         return tf.concat([five, mirror(five)], 0)
 
     return view
 
 
-def shorter_side(size):
+def shorter_side(size, interpolation="bilinear"):
     """The whole picture with its shorter side at `size`: for networks of any picture size.
 
     Returns:
         Function: uint8 [H,W,C] -> uint8 [h,w,C], min(h, w) = size, without static height and width.
 
     Raises:
-        ValueError: `size` below 1.
+        ValueError: `size` below 1; an interpolation not in `KERNELS`.
     """
-    _check(size, size)
+    _check(size, size, interpolation)
 
     def view(picture):
         extent = _extent(picture, size)
-        return _resized(picture, extent, (0, 0), extent)
+        return _resized(picture, extent, (0, 0), extent, interpolation)
 
     return view
 
@@ -80,11 +88,15 @@ def mirror(pictures):
     return pictures[..., ::-1, :]
 
 
-def _check(size, resize):
+def _check(size, resize, interpolation):
     if not 1 <= size <= resize:
         raise ValueError(
             "A view is at least 1 pixel and at most the resized picture's shorter side; "
             f"got size={size}, resize={resize}."
+        )
+    if interpolation not in KERNELS:
+        raise ValueError(
+            f"interpolation must be one of {', '.join(KERNELS)}; got {interpolation!r}."
         )
 
 
@@ -102,22 +114,42 @@ def _middle(extent, size):
     return tf.cast(tf.round((extent - size) / 2), tf.int32)  # halves to even, as Python's round
 
 
-def _window(picture, extent, corner, size):
-    window = _resized(picture, extent, corner, (size, size))
+def _window(picture, extent, corner, size, interpolation):
+    window = _resized(picture, extent, corner, (size, size), interpolation)
     window.set_shape((size, size, picture.shape[-1]))
     return window
 
 
-def _resized(picture, extent, corner, shape):
+def _resized(picture, extent, corner, shape, interpolation):
     """What `shape` at `corner` holds of the picture resized to `extent`; nothing else is computed."""
     import tensorflow as tf
 
-    window = tf.raw_ops.ScaleAndTranslate(
+    sides = tf.cast(tf.shape(picture)[:2], tf.float32)
+    scale = tf.cast(extent, tf.float32) / sides
+    top, left = tf.unstack(tf.cast(corner, tf.float32))
+    if interpolation == "bilinear":
+        return _scaled(picture, shape, scale, (top, left), interpolation)
+    # Only the rows that the window's come from: the cubic kernel reaches two pixels, wider where it shrinks.
+    height = tf.cast(shape[0], tf.float32)
+    reach = 2 * tf.maximum(1 / scale[0], 1) + 1
+    first = tf.floor(tf.maximum(top / scale[0] - reach, 0))
+    last = tf.math.ceil(tf.minimum((top + height) / scale[0] + reach, sides[0]))
+    rows = picture[tf.cast(first, tf.int32) : tf.cast(last, tf.int32)]
+    wide = (tf.shape(rows)[0], shape[1])
+    narrow = _scaled(rows, wide, (1.0, scale[1]), (0.0, left), interpolation)
+    return _scaled(narrow, shape, (scale[0], 1.0), (top - first * scale[0], 0.0), interpolation)
+
+
+def _scaled(picture, shape, scale, corner, interpolation):
+    """uint8 of `shape` from `corner` on, of the picture times `scale`."""
+    import tensorflow as tf
+
+    scaled = tf.raw_ops.ScaleAndTranslate(
         images=picture[None],
         size=shape,
-        scale=tf.cast(extent, tf.float32) / tf.cast(tf.shape(picture)[:2], tf.float32),
-        translation=-tf.cast(tf.stack(corner), tf.float32),
-        kernel_type="triangle",
+        scale=scale,
+        translation=-tf.stack(corner),
+        kernel_type=KERNELS[interpolation],
         antialias=True,
     )[0]
-    return tf.saturate_cast(tf.round(window), tf.uint8)
+    return tf.saturate_cast(tf.round(scaled), tf.uint8)

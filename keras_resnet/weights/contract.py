@@ -27,6 +27,7 @@ class Contract:
         source: where the weights come from.
         licence: under which they may be used.
         accuracy: figures by name, shares 0 to 1 and counts; with what they were measured on.
+        interpolation: of the resize in that evaluation, "bilinear" or "bicubic", antialiased as Pillow's.
     """
 
     network: str | None = None
@@ -37,6 +38,7 @@ class Contract:
     source: str = ""
     licence: str = ""
     accuracy: dict = dataclasses.field(default_factory=dict)
+    interpolation: str = "bilinear"
 
     def dumps(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)

@@ -48,6 +48,7 @@ def _torchvision():
         "WideResNet50_2": ("wide_resnet50_2-9ba9bcbe", 81.602, 95.758),
         "WideResNet101_2": ("wide_resnet101_2-d733dc28", 82.510, 96.020),
     }
+    # Their `transforms()`: bilinear, antialiased; shorter side 256 for V1, 232 for V2, centre of 224.
     for tag, resize, sets in (("IMAGENET1K_V1", 256, v1), ("IMAGENET1K_V2", 232, v2)):
         for network, (stem, top1, top5) in sets.items():
             name = f"torchvision/{tag}"
@@ -69,6 +70,8 @@ def _timm():
         "SEResNet50": "seresnet50",
         "ResNeXt50_32x4d": "resnext50_32x4d",
     }
+    # Of each set's `pretrained_cfg`: test_input_size and test_crop_pct, where there are none input_size and crop_pct;
+    # the shorter side is their quotient, rounded down. All are measured with bicubic resizing.
     a = {"a1_in1k": (288, 1.0), "a2_in1k": (288, 1.0), "a3_in1k": (224, 0.95)}
     sets = [(network, arch, tag, *a[tag]) for network, arch in plain.items() for tag in a]
     sets += [
@@ -84,10 +87,11 @@ def _timm():
     ]
     for network, arch, tag, size, share in sets:
         name = f"timm/{tag}"
-        source = f"{name} (timm measures with bicubic resizing)"
         preprocessing = "tf" if network.endswith("V2") else "torch"
         resize = int(size / share)
-        contract = Contract(network, preprocessing, size, resize, (), source, "Apache-2.0")
+        contract = Contract(
+            network, preprocessing, size, resize, (), name, "Apache-2.0", interpolation="bicubic"
+        )
         url = f"https://huggingface.co/timm/{arch}.{tag}/resolve/main/model.safetensors"
         yield (network, name), Published(f"{arch}.{tag}.safetensors", url, "", contract)
 
@@ -102,6 +106,8 @@ def _keras():
         network, name = f"ResNet{depth}", "keras/imagenet"
         file = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels.h5"
         url = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{file}"
+        # Converted from the authors' for Caffe, who measure one crop of 224 in 256, bilinear. (Keras' own `load_img`
+        # takes the nearest pixel by default, by which nothing was published.)
         contract = Contract(network, "caffe", 224, 256, (), name)
         yield (network, name), Published(file, url, digest, contract)
 

@@ -110,6 +110,33 @@ def test_shape_is_static_in_a_graph(view, shape):
     np.testing.assert_array_equal(traced(tf.constant(picture)), view(24, 32)(picture))
 
 
+@pytest.mark.parametrize("kind", views.KERNELS)
+@pytest.mark.parametrize("size, resize", [(24, 32), (31, 31), (50, 60)])
+@pytest.mark.parametrize("shape", [(61, 40, 3), (200, 37, 3), (3, 70, 3), (50, 51, 1)], ids=str)
+def test_both_interpolations_are_pillows(shape, size, resize, kind):
+    """Of noise, whose edges make a cubic kernel overshoot: in one pass, up to 40 off."""
+    picture = np.random.default_rng(0).choice([0, 255], shape).astype(np.uint8)
+    (height, width), (top, left) = torchvision(shape, size, resize)
+    how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[kind]
+    channels = [Image.fromarray(channel) for channel in np.moveaxis(picture, -1, 0)]
+    whole = np.stack([np.int16(channel.resize((width, height), how)) for channel in channels], -1)
+    expected = whole[top : top + size, left : left + size]
+    found = np.int16(views.center(size, resize, kind)(tf.constant(picture)))
+    assert np.abs(found - expected).max() <= 2
+    five = np.int16(views.ten(size, resize, kind)(tf.constant(picture)))[4]
+    np.testing.assert_array_equal(five, found)
+    found = np.int16(views.shorter_side(resize, kind)(tf.constant(picture)))
+    assert np.abs(found - whole).max() <= 2
+
+
+def test_an_unknown_interpolation_is_refused():
+    for view in (views.center, views.ten):
+        with pytest.raises(ValueError, match="one of bilinear, bicubic; got 'lanczos'"):
+            view(24, 32, "lanczos")
+    with pytest.raises(ValueError, match="one of bilinear, bicubic; got None"):
+        views.shorter_side(24, None)
+
+
 @pytest.mark.parametrize("size, resize", [(0, 10), (33, 32)])
 def test_window_that_does_not_fit_is_refused(size, resize):
     for view in (views.center, views.ten):
@@ -117,14 +144,17 @@ def test_window_that_does_not_fit_is_refused(size, resize):
             view(size, resize)
 
 
-def test_values_are_pillows_to_one(shared):
-    """Pillow rounds twice, once a direction; nothing else differs."""
+@pytest.mark.parametrize("kind", views.KERNELS)
+@pytest.mark.parametrize("size, resize, most", [(224, 256, 1), (480, 500, 2)])
+def test_values_of_photographs_are_pillows(size, resize, most, kind, shared):
+    """Pillow rounds twice, once a direction, and so does our bicubic; else rounding alone differs."""
+    how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[kind]
     archive = zipfile.ZipFile(shared("imagenet_sample/imagenet_sample_145.zip"))
     names = [name for name in archive.namelist() if name.endswith(".JPEG")]
     for name in names[::12]:
         picture = images.decode(archive.read(name))
-        (height, width), (top, left) = torchvision(picture.shape, 224, 256)
-        whole = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
-        expected = np.int16(whole)[top : top + 224, left : left + 224]
-        found = np.int16(views.center()(tf.constant(picture)))
-        assert np.abs(found - expected).max() <= 1
+        (height, width), (top, left) = torchvision(picture.shape, size, resize)
+        whole = Image.fromarray(picture).resize((width, height), how)
+        expected = np.int16(whole)[top : top + size, left : left + size]
+        found = np.int16(views.center(size, resize, kind)(tf.constant(picture)))
+        assert np.abs(found - expected).max() <= most
