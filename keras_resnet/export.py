@@ -14,7 +14,6 @@ import errno
 import os
 import pathlib
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 
@@ -143,7 +142,7 @@ def publish(path, write: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """Calls ``write(folder)`` with an empty folder aside, which then becomes the next version in `path`, in one step.
 
     Whatever is raised there, no version comes and the folder aside goes, with `path` itself if that was new. What a
-    killed process left aside, the next one removes.
+    killed process left aside, the next one removes (see `files`).
 
     Returns:
         The version's folder.
@@ -159,23 +158,20 @@ def publish(path, write: Callable[[pathlib.Path], None]) -> pathlib.Path:
         if place.exists() and not place.is_dir():
             raise ValueError(f"A model is exported to a folder, but {place} is a file.")
     new = [place for place in (path, *path.parents) if not place.exists()]
-    part = path / f".{os.getpid()}.part"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for left in path.glob(".*.part"):
-            if not _alive(left.name.split(".")[1]):
-                shutil.rmtree(left, ignore_errors=True)
-        part.mkdir()
-        write(part)
-        for file in part.rglob("*"):
-            if file.is_file():
-                with open(file, "rb") as written:
-                    os.fsync(written.fileno())
-        return _move(part, path)
+        with files.aside_folder(path) as folder:
+            version = folder / "version"
+            version.mkdir()
+            write(version)
+            for file in version.rglob("*"):
+                if file.is_file():
+                    with open(file, "rb") as written:
+                        os.fsync(written.fileno())
+            return _move(version, path)
     except OSError as error:
         raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
         for place in new:
             with contextlib.suppress(OSError):  # it holds the version now
                 place.rmdir()
@@ -198,16 +194,6 @@ def _move(part, path):
             if not (path / str(number)).exists():
                 raise
             number += 1
-
-
-def _alive(pid):
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        pass
-    return True
 
 
 # --- the graph

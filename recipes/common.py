@@ -23,7 +23,7 @@ with keras_resnet.quiet.start():
 from absl import app, flags, logging
 from etils import epath
 
-from keras_resnet import files, logs, plots, progress, runtime, strategies, training, weights
+from keras_resnet import files, locks, logs, plots, progress, runtime, strategies, training, weights
 from keras_resnet.data import views
 
 FLAGS = flags.FLAGS
@@ -62,11 +62,11 @@ def define_export():
     )
 
 
-def make_workdir() -> epath.Path:
-    """--workdir, made and found to be writable.
+def make_workdir(chief: bool = True) -> epath.Path:
+    """--workdir, made, found to be writable, and held by the `chief` alone of a run's processes until it ends.
 
     Raises:
-        OSError: it cannot be used.
+        OSError: it cannot be used, or another run is using it (see `locks.hold`).
         ValueError: --export on a backend that has none.
     """
     if FLAGS.export and keras.backend.backend() != "tensorflow":
@@ -77,9 +77,7 @@ def make_workdir() -> epath.Path:
     workdir = epath.Path(FLAGS.workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / f".writable.{os.getpid()}"
-        files.write(probe, "")
-        probe.unlink()
+        files.check_writable(workdir)
     except OSError as error:
         why = error.strerror or error
         raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
@@ -88,6 +86,8 @@ def make_workdir() -> epath.Path:
             raise
         why = str(error).strip().partition("\n")[0]
         raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    if chief:
+        locks.hold(workdir)
     return workdir
 
 

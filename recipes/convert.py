@@ -19,14 +19,13 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import tempfile
 
 import common  # first: see there
 import keras
 import numpy as np
 from absl import flags
 
-from keras_resnet import applications, progress, weights
+from keras_resnet import applications, files, progress, weights
 from keras_resnet.weights import reference, tensors
 
 FLAGS = flags.FLAGS
@@ -88,8 +87,7 @@ def run() -> dict:
         source=found.contract.source or os.path.basename(FLAGS.weights),
     )
     difference_out = None
-    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".convert-") as folder:
-        part = pathlib.Path(folder, out.name)
+    with files.aside(out) as part:
         if out.suffix == ".safetensors":
             written = weights.save_safetensors(model, part, FLAGS.names, contract)
             difference_out = referred(tensors.safetensors(part), pictures, model, ours)
@@ -103,7 +101,6 @@ def run() -> dict:
             difference_out = apart(ours, again.predict_on_batch(pictures))
         accept("written", difference_out)
         sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
-        os.replace(part, out)
     progress.say(f"{FLAGS.out}: {model.count_params():,} numbers under the names of {written}.")
     return {
         "model": FLAGS.model,

@@ -158,7 +158,7 @@ def run() -> dict | None:
         FLAGS.strategy, tpu=FLAGS.tpu, zone=FLAGS.zone, project=FLAGS.project
     )
     devices.check(FLAGS.batch_size, pairs=FLAGS.mixup > 0 or FLAGS.cutmix > 0)
-    workdir = common.make_workdir()
+    workdir = common.make_workdir(devices.chief)
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures

@@ -26,7 +26,7 @@ import common  # before what imports Keras: see there
 from absl import flags
 from etils import epath
 
-from keras_resnet import files, progress
+from keras_resnet import files, locks, progress
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("saved_model", None, "A version's folder, as savedmodels/export.py writes it.")
@@ -51,6 +51,7 @@ def run() -> dict:
     shards = beam.shards_of(items, FLAGS.shard_size)
     output = epath.Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
+    locks.hold(output)
     check_manifest(
         output / "manifest.json",
         beam.manifest(FLAGS.saved_model, items, FLAGS.shard_size, FLAGS.format),

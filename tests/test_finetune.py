@@ -1,6 +1,7 @@
 """The fine-tuning recipe as its user runs it: the right weights move, the best are kept, it resumes."""
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import keras_resnet
-from keras_resnet import applications, logs, weights
+from keras_resnet import applications, locks, logs, weights
 from keras_resnet.data import images, sources, splits, stream, views, windows
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -72,6 +73,10 @@ def test_linear_from_end_to_end(place, tmp_path):
     final = json.loads(ended.out.splitlines()[-1])
     assert final == json.loads((tmp_path / "run/final.json").read_text())
     assert final["parameters"] == 64 * 3 + 3
+    locks.hold(tmp_path / "run")
+    second = run(tmp_path, *flags(place, tmp_path / "run", "--class_weights=balanced"))
+    assert second.code == 2
+    assert f"run is in use by process {os.getpid()} on " in second.err.splitlines()[-1]
 
     saved = keras_resnet.load(str(tmp_path / "run/model.keras"))
     before = network(6)

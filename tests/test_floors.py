@@ -33,6 +33,7 @@ FLOORS = {
     "data.sources": 1,
     "data.stream": 1,
     "checkpoints": 1,
+    "locks": 1,
     "logs": 1,
     "plots": 1,
 }  # everything else: 0

@@ -14,6 +14,8 @@ import pytest
 import serving
 import tensorflow as tf
 
+from keras_resnet import locks
+
 apache_beam = pytest.importorskip("apache_beam", reason="not installed; the extra `beam` brings it")
 RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "predict.py"
 GOOD = [serving.png(seed) for seed in range(6)]
@@ -204,7 +206,7 @@ def test_killed_and_run_again_is_undisturbed(model, tmp_path):
     assert left.items() <= {p.name: p.stat().st_mtime_ns for p in output.iterdir()}.items()
 
     def contents(folder):
-        return {p.name: p.read_bytes() for p in folder.iterdir() if ".part." not in p.name}
+        return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".lock"}
 
     assert contents(output) == contents(tmp_path / "whole")
 
@@ -232,6 +234,10 @@ def test_the_command_refuses_in_one_sentence(model, album, tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "Cannot write" in done.stderr.splitlines()[-1]
     assert not [path for path in (tmp_path / "full").iterdir() if path.name.startswith("pred")]
+    locks.hold(tmp_path / "out")
+    done = recipe(*flags)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert f"out is in use by process {os.getpid()} on " in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

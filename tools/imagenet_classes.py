@@ -8,11 +8,12 @@ index; a wnid is "n" and an offset into WordNet 3.0's data.noun, and the name is
 synset at that offset. The output opens with WordNet's notice, as its licence asks.
 """
 
-import os
 import pathlib
 import sys
 
 import tensorflow_datasets as tfds
+
+from keras_resnet import files
 
 OUTPUT = pathlib.Path(__file__).parents[1] / "keras_resnet/imagenet_classes.txt"
 WNIDS = pathlib.Path(tfds.__file__).parent / "datasets/imagenet2012/labels.txt"
@@ -40,13 +41,11 @@ def main(path):
         *(f"# {text}".rstrip() for text in notice),
         *(f"{wnid}\t{words[wnid[1:]]}" for wnid in wnids),
     ]
-    aside = OUTPUT.with_suffix(".part")
-    aside.write_text("\n".join(lines) + "\n", "ascii")
-    os.replace(aside, OUTPUT)
+    files.write(OUTPUT, "\n".join(lines) + "\n")
     print(f"{OUTPUT.name}: {len(wnids)} classes")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not os.path.isfile(sys.argv[1]):
+    if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_file():
         sys.exit("Usage: python tools/imagenet_classes.py PATH/TO/data.noun")
     main(sys.argv[1])
