@@ -1,10 +1,12 @@
 """Runs that can be killed: each in a process of its own, forked where TensorFlow is imported already."""
 
+import json
 import multiprocessing
 import os
 import pathlib
 import runpy
 import signal
+import socket
 import sys
 import time
 import types
@@ -60,6 +62,21 @@ def run_recipe(*flags, recipe=RECIPE):
     sys.argv = [str(recipe), *flags]
     sys.path.insert(0, str(recipe.parent))
     runpy.run_path(str(recipe), run_name="__main__")
+
+
+def workers(count):
+    """TF_CONFIG of each of `count` workers on loopback."""
+    with_ports = [socket.socket() for _ in range(count)]
+    for each in with_ports:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in with_ports]
+    for each in with_ports:
+        each.close()
+    cluster = {"worker": addresses}
+    return [
+        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
+        for i in range(count)
+    ]
 
 
 def newest_step(workdir):

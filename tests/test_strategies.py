@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import time
 
 import child
@@ -82,27 +81,12 @@ def test_mirrored_follows_one_device(cpus, one, pictures, tmp_path):
     assert (final["top1_correct"], final["examples"]) == (one[1]["top1_correct"], 9)
 
 
-def workers(count):
-    """TF_CONFIG of each of `count` workers on loopback."""
-    with_ports = [socket.socket() for _ in range(count)]
-    for each in with_ports:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in with_ports]
-    for each in with_ports:
-        each.close()
-    cluster = {"worker": addresses}
-    return [
-        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
-        for i in range(count)
-    ]
-
-
 @pytest.mark.slow
 def test_two_processes_follow_one_device(one, pictures, tmp_path):
     children = [
         begin(tmp_path, pictures, "--strategy=auto", f"--workdir={tmp_path / 'run'}",
               name=f"worker{i}", environment=environment)
-        for i, environment in enumerate(workers(2))
+        for i, environment in enumerate(child.workers(2))
     ]  # fmt: skip
     first, second = (each.wait() for each in children)
     assert (first.code, second.code) == (0, 0), first.err + second.err
@@ -177,7 +161,7 @@ def test_killed_worker_is_named_and_both_go_on_from_the_checkpoint(pictures, tmp
         return [
             begin(tmp_path, pictures, f"--workdir={tmp_path / run}", "--checkpoint_seconds=0",
                   *flags, name=f"{run}{i}", environment=environment)
-            for i, environment in enumerate(workers(2))
+            for i, environment in enumerate(child.workers(2))
         ]  # fmt: skip
 
     whole = [each.wait() for each in started("whole")]
@@ -201,7 +185,7 @@ def test_signal_to_one_worker_ends_both_at_one_checkpoint(pictures, tmp_path):
     children = [
         begin(tmp_path, pictures, f"--workdir={tmp_path / 'run'}", "--checkpoint_seconds=0",
               "--steps=200", name=f"worker{i}", environment=environment)
-        for i, environment in enumerate(workers(2))
+        for i, environment in enumerate(child.workers(2))
     ]  # fmt: skip
     second = children[1].kill_at(tmp_path / "run", 3, signal.SIGTERM)
     first = children[0].wait()

@@ -4,6 +4,7 @@ on from, and the file that all write their results into.
 Imported first, since it makes the benchmarks' and the tests' own modules importable.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -27,6 +28,9 @@ from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
 RESULTS = ROOT / "benchmarks" / "results" / "campaign.json"
+SAMPLE = (
+    ROOT.parent / "shared" / "data" / "imagenet_sample" / "imagenet_sample_145.zip"
+)  # real pictures
 SHOWN = 20  # failures of a part that are kept whole
 
 
@@ -53,11 +57,11 @@ class Tally:
 class Journal:
     """Lines of JSON in a file, one a finished case, so that a stopped part goes on where it was.
 
-    Lines that were written at another commit are left out.
+    Lines that were written with other code of the package and the recipes are left out.
     """
 
     def __init__(self, path):
-        self._path, self._commit = pathlib.Path(path), commit()
+        self._path, self._code = pathlib.Path(path), code()
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def lines(self) -> list[dict]:
@@ -68,25 +72,35 @@ class Journal:
                 found.append(json.loads(line))
             except ValueError:
                 continue  # torn by a stop
-        return [line for line in found if line.pop("commit") == self._commit]
+        return [line for line in found if line.pop("code") == self._code]
 
     def append(self, line: dict):
         # On a new line, for the one before may be torn.
-        files.append(self._path, "\n" + json.dumps({**line, "commit": self._commit}) + "\n")
+        files.append(self._path, "\n" + json.dumps({**line, "code": self._code}) + "\n")
 
 
 def commit() -> str:
     """The commit that is tried, with "+" where the code differs from it."""
 
-    def git(*arguments):
-        try:
-            done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
-        except FileNotFoundError:
-            return ""
-        return done.stdout.strip()
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
+    return (_git("rev-parse", "HEAD") or "unknown") + "+" * bool(changed)
 
-    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
-    return (git("rev-parse", "HEAD") or "unknown") + "+" * bool(changed)
+
+def code() -> str:
+    """What stands for the code that is tried: the package's, the recipes' and the server's."""
+    digest = hashlib.sha256()
+    for folder in ("keras_resnet", "recipes", "savedmodels"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _git(*arguments) -> str:
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
 
 
 def record(path, part: str, result: dict, seconds: float):

@@ -1,0 +1,41 @@
+"""A recipe run in a child process that says through a pipe where it is, so that it can be killed there."""
+
+import functools
+import importlib
+import os
+import time
+
+from child import run_recipe
+
+# What is said when a call begins and when it ends: name -> (module, function).
+PHASES = {
+    "checkpoint": ("keras_resnet.checkpoints", "save"),
+    "evaluation": ("keras_resnet.evaluation", "count"),
+    "final save": ("keras_resnet.weights", "save"),
+    "command": ("absl.app", "run"),
+}
+
+
+def run(pipe, environment, recipe, *flags):
+    """Runs ``recipe`` (a path) with these flags; sends (phase, begins, time.monotonic()) at each begin and end.
+
+    The final save ends with the process: pictures and final.json are written after the network. Of the command its
+    begin alone is said.
+    """
+    os.environ.update(environment)
+    for phase, (module, name) in PHASES.items():
+        module = importlib.import_module(module)
+        setattr(module, name, _said(getattr(module, name), phase, pipe))
+    run_recipe(*flags, recipe=recipe)
+
+
+def _said(function, phase, pipe):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        pipe.send((phase, True, time.monotonic()))
+        result = function(*args, **kwargs)
+        if phase in ("checkpoint", "evaluation"):
+            pipe.send((phase, False, time.monotonic()))
+        return result
+
+    return call
