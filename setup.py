@@ -41,7 +41,7 @@ setup(
         "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
         "serving": [
             "tensorflow-serving-api>=2.20",
-            "aiohttp>=3.10",
+            "aiohttp>=3.14",
             "grpcio>=1.66",
             "requests>=2.32",
         ],
@@ -61,7 +61,7 @@ setup(
             "kubeflow-training>=1.9.4",
             # the server, its client, and the schemas of savedmodels/
             "tensorflow-serving-api>=2.20",
-            "aiohttp>=3.10",
+            "aiohttp>=3.14",
             "requests>=2.32",
             "kubernetes-validate>=1.30",
             "check-jsonschema>=0.30",

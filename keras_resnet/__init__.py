@@ -40,6 +40,7 @@ _MODULES = (
     "pyramids",
     "quiet",
     "runtime",
+    "saved_model_ops",
     "schedules",
     "serving",
     "training",

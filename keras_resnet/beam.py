@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from keras_resnet import files, serving
+from keras_resnet import files, saved_model_ops, serving
 from keras_resnet.data import images
 
 try:
@@ -132,16 +132,23 @@ class SavedModel(base.ModelHandler):
     Args:
         path: the version's folder.
         batch_size: pictures at a time through the graph.
+        allow_file_operations: load it though its graph reads or writes files: see `saved_model_ops.check`.
     """
 
-    def __init__(self, path: str, batch_size: int = 32):
+    def __init__(self, path: str, batch_size: int = 32, allow_file_operations: bool = False):
         super().__init__()
         self._path, self._batch_size = str(path), batch_size
+        self._allow_file_operations = allow_file_operations
+
+    def check(self):
+        """Raises, before a pipeline starts, what `load_model` would on every worker: see `saved_model_ops.check`."""
+        saved_model_ops.check(self._path, self._allow_file_operations)
 
     def load_model(self):
         serving.prepare()  # on the worker
         import tensorflow as tf
 
+        self.check()
         return tf.saved_model.load(self._path)
 
     def run_inference(self, batch, model, inference_args=None):

@@ -26,7 +26,7 @@ import common  # before what imports Keras: see there
 from absl import flags
 from etils import epath
 
-from keras_resnet import files, locks, progress
+from keras_resnet import files, locks, progress, saved_model_ops
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("saved_model", None, "A version's folder, as savedmodels/export.py writes it.")
@@ -39,6 +39,7 @@ flags.DEFINE_string("output", None, "Folder for what is written; made if it is n
 flags.DEFINE_enum("format", "jsonl", ["jsonl", "parquet"], "Of the predictions.")
 flags.DEFINE_integer("shard_size", 256, "Pictures a shard; all are in memory at once.", 1)
 flags.DEFINE_integer("batch_size", 32, "Pictures at a time through the network.", lower_bound=1)
+flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
 
 BEAM_ARGUMENTS = []
 
@@ -47,6 +48,8 @@ def run() -> dict:
     from keras_resnet import beam
 
     # --- what is to be done
+    model = beam.SavedModel(FLAGS.saved_model, FLAGS.batch_size, FLAGS.allow_file_operations)
+    model.check()
     items = beam.items_of(FLAGS.input)
     shards = beam.shards_of(items, FLAGS.shard_size)
     output = epath.Path(FLAGS.output)
@@ -72,7 +75,6 @@ def run() -> dict:
 
         # It logs with all its frames what it raises afterwards.
         logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
-        model = beam.SavedModel(FLAGS.saved_model, FLAGS.batch_size)
         try:
             with apache_beam.Pipeline(options=PipelineOptions(BEAM_ARGUMENTS)) as start:
                 beam.pipeline(start, missing, model, FLAGS.output, count, FLAGS.format)

@@ -38,6 +38,7 @@ with keras_resnet.quiet.start():
 import numpy as np
 from absl import app, flags
 
+from keras_resnet import saved_model_ops
 from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
@@ -54,6 +55,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer("differ", 0, "Pictures whose best class may differ.", lower_bound=0)
 flags.DEFINE_float("seconds", 5.0, "Of timing, each figure; 0 times nothing.", lower_bound=0.0)
 flags.DEFINE_integer("batch_size", 32, "Pictures of a batch that is timed.", lower_bound=1)
+flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
 
 
 def main(argv):
@@ -74,6 +76,7 @@ def main(argv):
 
 def check(folder):
     """The figures, and what does not agree, each a clause."""
+    saved_model_ops.check(folder, FLAGS.allow_file_operations)
     began = time.perf_counter()
     try:
         loaded = tf.saved_model.load(str(folder))

@@ -6,6 +6,7 @@ with its sentences. Stricter in one point: an integer that its dtype cannot hold
 
 import base64
 import binascii
+import itertools
 import json
 import re
 
@@ -13,6 +14,7 @@ import numpy as np
 
 _SHOWN = 256  # characters of a value in a sentence
 _BYTES = "_bytes"  # outputs of such a name are binary
+_KINDS = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}, "V": {int, float}}  # V: bfloat16
 
 
 def parse(body: bytes) -> dict:
@@ -24,11 +26,13 @@ def parse(body: bytes) -> dict:
     if not body:
         raise ValueError("JSON Parse error: The document is empty")
     try:
-        request = json.loads(body)
+        request = json.loads(body, object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise ValueError(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+    except ValueError as error:  # a number of more than 4,300 digits, a key that comes twice
+        raise ValueError(f"JSON Parse error: {str(error).partition(';')[0]}") from None
     except RecursionError:
         raise ValueError("JSON Parse error: nested too deeply") from None
     if not isinstance(request, dict):
@@ -41,12 +45,22 @@ def parse(body: bytes) -> dict:
     return request
 
 
-def arrays(request: dict, dtypes: dict[str, np.dtype]) -> tuple[dict[str, np.ndarray], bool]:
+def _unique(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def arrays(
+    request: dict, dtypes: dict[str, np.dtype], most_rows: int
+) -> tuple[dict[str, np.ndarray], bool]:
     """The tensors of a predict request.
 
     Args:
         request: what `parse` gave.
-        dtypes: of the signature's inputs, by name; strings are `object`.
+        dtypes: of the signature's inputs, by name, at least one; strings are `object`.
+        most_rows: of the first axis.
 
     Returns:
         Arrays by name, strings being `object` arrays of bytes; and whether they came by rows
@@ -55,15 +69,22 @@ def arrays(request: dict, dtypes: dict[str, np.dtype]) -> tuple[dict[str, np.nda
     Raises:
         ValueError: in TF Serving's words.
     """
+    try:
+        return _arrays(request, dtypes, most_rows)
+    except RecursionError:
+        raise ValueError("JSON Value: nested too deeply") from None
+
+
+def _arrays(request, dtypes, most_rows):
     if "instances" in request and "inputs" in request:
         raise ValueError(
             f"JSON Value: {_shown(request)} Not formatted correctly expecting only one of 'inputs' "
             "or 'instances' keys to exist "
         )
     if "instances" in request:
-        return _from_rows(request["instances"], dtypes), True
+        return _from_rows(request["instances"], dtypes, most_rows), True
     if "inputs" in request:
-        return _from_columns(request["inputs"], dtypes), False
+        return _from_columns(request["inputs"], dtypes, most_rows), False
     raise ValueError("Missing 'inputs' or 'instances' key")
 
 
@@ -74,6 +95,8 @@ def answer(outputs: dict[str, np.ndarray], by_row: bool) -> dict:
     Raises:
         ValueError: rows are asked for, and the outputs have not as many each.
     """
+    if not outputs:
+        raise ValueError("The signature has no outputs.")
     columns = {name: _plain(name, array) for name, array in outputs.items()}
     if not by_row:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
@@ -96,13 +119,14 @@ def answer(outputs: dict[str, np.ndarray], by_row: bool) -> dict:
 # --- from JSON
 
 
-def _from_rows(instances, dtypes):
+def _from_rows(instances, dtypes, most_rows):
     if not isinstance(instances, list):
         raise ValueError(
             f"JSON Value: {_shown({'instances': instances})} Expecting 'instances' to be an list/array"
         )
     if not instances:
         raise ValueError("JSON Value: {\"instances\": []} No values in 'instances' array")
+    _check_rows(instances, most_rows)
     named = _is_named(instances[0])
     if not named and len(dtypes) > 1:
         raise ValueError(
@@ -140,50 +164,72 @@ def _from_rows(instances, dtypes):
     return {name: np.stack(column) for name, column in columns.items()}
 
 
-def _from_columns(inputs, dtypes):
+def _from_columns(inputs, dtypes, most_rows):
     if not _is_named(inputs):
         if len(dtypes) > 1:
             raise ValueError(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
-        [(name, dtype)] = dtypes.items()
-        return {name: _array(inputs, dtype)}
+        inputs = {next(iter(dtypes)): inputs}
     for name in dtypes:
         if name not in inputs:
             raise ValueError(f"Missing named input: {name} in 'inputs' object.")
+        _check_rows(inputs[name], most_rows)
     return {name: _array(inputs[name], dtype) for name, dtype in dtypes.items()}
 
 
+def _check_rows(value, most):
+    """Before anything is made of them."""
+    if isinstance(value, list) and len(value) > most:
+        raise ValueError(f"Task size {len(value)} is larger than maximum input batch size {most}")
+
+
 def _array(value, dtype):
-    """A nested list of values -> an array; numbers by NumPy at once where nothing is wrong."""
-    if dtype.kind != "O":
-        try:
-            array = np.array(value)
-        except (ValueError, OverflowError):
-            array = np.array(None)
-        exact = {"u": "iu", "i": "iu", "b": "b"}.get(dtype.kind, "iuf")
-        if not array.size or (array.dtype.kind in exact and _fits(array, dtype)):
-            return array.astype(dtype)
-    shape, inner = [], value
-    while isinstance(inner, list):
-        shape.append(len(inner))
-        inner = inner[0] if inner else None
-    leaves = []
-    _gather(value, 0, shape, dtype, leaves)
-    array = np.empty(len(leaves), dtype)
-    array[:] = leaves
+    """A nested list of values -> an array; all values of a level at once where nothing is wrong.
+
+    NumPy alone is not asked: it takes numbers with one long text among them for texts that are all as long.
+    """
+    shape, leaves = [], [value]
+    while (types := set(map(type, leaves))) == {list} and len(sizes := set(map(len, leaves))) == 1:
+        shape.append(sizes.pop())
+        leaves = list(itertools.chain.from_iterable(leaves))
+    if list in types:  # ragged: found, and said, where it is
+        _refuse_ragged(value, 0, _first_shape(value))
+    array = _numbers(leaves, types, dtype)
+    if array is None:
+        array = np.empty(len(leaves), dtype)
+        array[:] = [_leaf(leaf, dtype) for leaf in leaves]
     return array.reshape(shape)
 
 
-def _gather(value, level, shape, dtype, leaves):
+def _numbers(leaves, types, dtype):
+    """None where one of them is not, or does not fit."""
+    if not types <= _KINDS.get(dtype.kind, set()):
+        return None
+    try:
+        array = np.array(leaves, None if leaves else dtype)
+    except OverflowError:
+        return None
+    exact = {"u": "iu", "i": "iu", "b": "b"}.get(dtype.kind, "iuf")
+    return _cast(array, dtype) if array.dtype.kind in exact and _fits(array, dtype) else None
+
+
+def _first_shape(value):
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape
+
+
+def _refuse_ragged(value, level, shape):
     if not isinstance(value, list):
         if level != len(shape):
             raise ValueError(
                 f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON "
                 f"DOM. Expected at level: {len(shape)}"
             )
-        leaves.append(_leaf(value, dtype))
         return
     if level >= len(shape):
         raise ValueError(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
@@ -193,7 +239,7 @@ def _gather(value, level, shape, dtype, leaves):
             f"{shape[level]}"
         )
     for inner in value:
-        _gather(inner, level + 1, shape, dtype, leaves)
+        _refuse_ragged(inner, level + 1, shape)
 
 
 def _leaf(value, dtype):
@@ -204,10 +250,12 @@ def _leaf(value, dtype):
             raise ValueError(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
         if isinstance(value, str):
             return value.encode("utf-8", "surrogatepass")
-        kinds = ()
+    if type(value) in _KINDS.get(dtype.kind, set()):
+        whole = dtype.kind in "iu"
+        fits = _in_range(value, dtype) if whole else _fits(np.array(value), dtype)
     else:
-        kinds = {"b": (bool,), "u": (int,), "i": (int,)}.get(dtype.kind, (int, float))
-    if type(value) not in kinds or not _fits(np.array(value), dtype):
+        fits = False
+    if not fits:
         names = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
         kind = str(value) if isinstance(value, bool) else names.get(type(value), "Number")
         named = "string" if dtype.kind == "O" else dtype.name.replace("float32", "float")
@@ -218,10 +266,22 @@ def _leaf(value, dtype):
 
 
 def _fits(array, dtype):
-    if dtype.kind not in "iu" or not array.size:
+    if array.dtype.kind == "O" or not array.size:
         return array.dtype.kind != "O"
+    if dtype.kind in "iu":
+        return bool(_in_range(array.min(), dtype) and _in_range(array.max(), dtype))
+    finite = np.isfinite(array)
+    return bool(np.isfinite(_cast(array, dtype))[finite].all())
+
+
+def _in_range(value, dtype):
     limits = np.iinfo(dtype)
-    return bool(array.min() >= limits.min and array.max() <= limits.max)
+    return limits.min <= value <= limits.max
+
+
+def _cast(array, dtype):
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def _decoded(text):

@@ -15,6 +15,7 @@ requests answered, refused, and seconds. Exit code 2: a mistake in the flags or 
 
 import asyncio
 import json
+import logging
 import os
 import pathlib
 import re
@@ -31,7 +32,7 @@ import keras_resnet_he
 
 keras_resnet_he.check()
 import keras_resnet.quiet
-from keras_resnet import serving
+from keras_resnet import saved_model_ops, serving
 from keras_resnet.progress import say
 
 serving.prepare()
@@ -39,8 +40,8 @@ serving.prepare()
 try:
     with keras_resnet.quiet.start():
         import grpc
+        import intake
         import json_tensors
-        import numpy as np
         import servables
         import tensorflow as tf
         from aiohttp import web
@@ -57,7 +58,8 @@ except ImportError as missing:
     say(f"local_server.py: {missing}: pip install 'keras-resnet-he[serving]'.")
     sys.exit(2)
 from absl import app, flags
-from servables import Code, Refusal
+from intake import Refusal
+from servables import INT64, Code
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_name", "default", "Name of the one model of --model_base_path.")
@@ -75,8 +77,22 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("num_batch_threads", 2, "Batches that run side by side.", lower_bound=1)
 flags.DEFINE_integer(
-    "max_request_bytes", 256 << 20, "Of one body or message, bytes.", lower_bound=1
+    "max_request_bytes",
+    64 << 20,
+    "Of one body or message, packed and unpacked, and of the tensors that it claims, bytes; all requests under way "
+    "hold four times as many at most.",
+    lower_bound=1,
 )
+flags.DEFINE_integer(
+    "max_connections", 256, "Open at a time, of REST and of gRPC, and requests of gRPC.", 1
+)
+flags.DEFINE_float(
+    "receive_seconds",
+    60.0,
+    "In which a connection must bring a request's header, and then its body; after it, it is closed.",
+    lower_bound=0.01,
+)
+flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
 flags.DEFINE_float("grace_seconds", 30.0, "For the requests begun, at a stop.", lower_bound=0.0)
 
 # tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode
@@ -102,15 +118,31 @@ POST = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){VERSION}:(?P<method>classify|regress|predict)", re.I
 )
 GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{VERSION}(?P<metadata>/metadata)?", re.I)
-INT64 = 2**63
 
 
 class Service:
-    """The calls themselves, for REST and gRPC alike; each raises `Refusal`."""
+    """The calls themselves, for REST and gRPC alike; each raises `Refusal`.
 
-    def __init__(self, models):
+    Args:
+        models: what is served.
+        held: the bytes of the requests under way.
+    """
+
+    def __init__(self, models, held: intake.Held):
         self._models = {model.name: model for model in models}
-        self.answered = self.refused = 0
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="tensors")
+        self.held, self.answered, self.refused = held, 0, 0
+
+    async def in_thread(self, function, *arguments):
+        """What ``function(*arguments)`` gives, of a thread; two at a time, since each holds what it reads."""
+
+        def call():
+            try:
+                return function(*arguments)
+            except StopIteration as error:  # which a future cannot carry: nobody would be answered
+                raise RuntimeError("StopIteration") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def find(self, name, version=None, label=None):
         if name not in self._models:
@@ -142,28 +174,26 @@ class Service:
 # --- REST
 
 
-def rest(service: Service) -> web.Application:
+def rest(service: Service, connections: intake.Connections) -> web.Application:
     """The application of http://host:port/v1/..."""
 
     async def handle(request):
-        try:
-            answer = await answered(request)
-            service.answered += 1
-            return respond(answer, 200)
-        except asyncio.CancelledError:
-            raise
-        except web.HTTPRequestEntityTooLarge:
-            error = Refusal(
-                Code.RESOURCE_EXHAUSTED, f"A request has at most {FLAGS.max_request_bytes} bytes."
-            )
-        except ValueError as mistake:
-            error = Refusal(Code.INVALID_ARGUMENT, str(mistake))
-        except Exception as mistake:
-            error = servables.as_refusal(mistake)
-        service.refused += 1
-        return respond({"error": str(error)}, HTTP.get(error.code, 500))
+        with connections.busy(request.transport), service.held.bytes() as hold:
+            try:
+                answer = await answered(request, hold)
+                service.answered += 1
+                return respond(answer, 200)
+            except asyncio.CancelledError:
+                raise
+            except Exception as mistake:
+                error = servables.as_refusal(mistake)
+            service.refused += 1
+            response = respond(dump({"error": str(error)}), HTTP.get(error.code, 500))
+            if not request.content.is_eof():  # the rest is not waited for
+                response.force_close()
+            return response
 
-    async def answered(request):
+    async def answered(request, hold):
         path = request.rel_url.raw_path
         if not path.lower().startswith("/v1/"):
             raise Refusal(Code.NOT_FOUND, f"Not Found: {path}")
@@ -174,9 +204,10 @@ def rest(service: Service) -> web.Application:
         name, label = (urllib.parse.unquote(found[key] or "") for key in ("name", "label"))
         if not name:
             raise ValueError("Missing model name in request.")
-        version = None if found["version"] is None else int(found["version"])
-        if version is not None and version >= INT64:
+        version = found["version"]
+        if version is not None and (len(version) > 30 or int(version) >= INT64):
             raise ValueError(f"Failed to convert version: {version} to numeric.")
+        version = None if version is None else int(version)
         spec = name, version, label
         if request.method == "POST":
             if found["method"].lower() != "predict":
@@ -184,44 +215,58 @@ def rest(service: Service) -> web.Application:
                     "Expected signature method_name to be one of {tensorflow/serving/"
                     f"{found['method'].lower()}}}. Was: tensorflow/serving/predict"
                 )
-            return await predict(spec, await request.read())
+            body = await intake.body(request, hold, FLAGS.max_request_bytes, FLAGS.receive_seconds)
+            return await predict(spec, body)
         if found["metadata"]:
             version, signatures = service.signature_defs(*spec)
-            return {
-                "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-                "metadata": {
-                    "signature_def": json_format.MessageToDict(
-                        signatures,
-                        preserving_proto_field_name=True,
-                        always_print_fields_with_no_presence=True,
-                    )
-                },
-            }
-        return json_format.MessageToDict(
-            service.status(*spec), always_print_fields_with_no_presence=True
+            return dump(
+                {
+                    "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+                    "metadata": {
+                        "signature_def": json_format.MessageToDict(
+                            signatures,
+                            preserving_proto_field_name=True,
+                            always_print_fields_with_no_presence=True,
+                        )
+                    },
+                }
+            )
+        return dump(
+            json_format.MessageToDict(
+                service.status(*spec), always_print_fields_with_no_presence=True
+            )
         )
 
     async def predict(spec, body):
-        request = await asyncio.to_thread(json_tensors.parse, body)
+        servable, signature, inputs, by_row = await service.in_thread(tensors, spec, body)
+        outputs = await servable.predict(signature, inputs)
+        return await service.in_thread(lambda: dump(json_tensors.answer(outputs, by_row)))
+
+    def tensors(spec, body):
+        """What a body asks for; its JSON, which takes many times its size, goes when this is done."""
+        request = json_tensors.parse(body)
         servable = service.find(*spec)
         signature = request.get("signature_name") or "serving_default"
         if signature not in servable.signature_defs:
             raise ValueError(f'Serving signature name: "{signature}" not found in signature def')
-        dtypes = servable.dtypes(signature)
-        inputs, by_row = await asyncio.to_thread(json_tensors.arrays, request, dtypes)
-        outputs = await servable.predict(signature, inputs)
-        return await asyncio.to_thread(json_tensors.answer, outputs, by_row)
+        if not (dtypes := servable.dtypes(signature)):
+            raise ValueError(f"Failed to get input map for signature: {signature}")
+        return servable, signature, *json_tensors.arrays(request, dtypes, servable.limits.room)
 
     def respond(content, code):
-        return web.json_response(content, status=code, dumps=dump)
+        return web.Response(
+            body=content, status=code, content_type="application/json", charset="utf-8"
+        )
 
-    application = web.Application(client_max_size=FLAGS.max_request_bytes)
+    application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)
     return application
 
 
-def dump(content):
-    return json.dumps(content, ensure_ascii=False, indent=1 if "error" in content else None)
+def dump(content) -> bytes:
+    """JSON; what is no text in UTF-8 (half a surrogate pair that a request named) becomes a question mark."""
+    text = json.dumps(content, ensure_ascii=False, indent=1 if "error" in content else None)
+    return text.encode("utf-8", "replace")
 
 
 # --- gRPC
@@ -233,19 +278,28 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def Predict(self, request, context):
         async def answer():
+            with self._service.held.bytes() as hold:
+                hold(request.ByteSize())
+                return await held(hold)
+
+        async def held(hold):
             spec = request.model_spec
             servable = self._service.find(*named(spec))
             signature = spec.signature_name or "serving_default"
-            inputs = await asyncio.to_thread(read, request.inputs)
+            inputs = await self._service.in_thread(
+                intake.arrays, request.inputs, hold, FLAGS.max_request_bytes
+            )
             outputs = await servable.predict(signature, inputs)
-            wanted = list(request.output_filter) or outputs
-            for name in wanted:
+            wanted = list(request.output_filter) or list(outputs)
+            for i, name in enumerate(wanted):
                 if name not in outputs:
                     raise Refusal(
                         Code.INVALID_ARGUMENT,
                         f"output tensor alias not found in signature: {name} Outputs expected to be "
                         f"in the set {{{','.join(sorted(outputs))}}}.",
                     )
+                if name in wanted[:i]:  # at most as many names as there are outputs come here
+                    raise Refusal(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {name}")
             response = predict_pb2.PredictResponse()
             response.model_spec.name, response.model_spec.signature_name = spec.name, signature
             response.model_spec.version.value = servable.version
@@ -291,11 +345,7 @@ async def guarded(service, context, answer):
         raise
     except Exception as mistake:
         service.refused += 1
-        error = (
-            Refusal(Code.INVALID_ARGUMENT, str(mistake))
-            if isinstance(mistake, ValueError)
-            else servables.as_refusal(mistake)
-        )
+        error = servables.as_refusal(mistake)
         await context.abort(error.code, str(error))
     service.answered += 1
     return response
@@ -304,16 +354,6 @@ async def guarded(service, context, answer):
 def named(spec):
     version = spec.version.value if spec.HasField("version") else None
     return spec.name, version, spec.version_label
-
-
-def read(protos):
-    arrays = {}
-    for name, proto in protos.items():
-        try:
-            arrays[name] = np.asarray(tf.make_ndarray(proto))
-        except Exception:
-            raise Refusal(Code.INVALID_ARGUMENT, f"tensor parsing error: {name}") from None
-    return arrays
 
 
 # --- the process
@@ -341,6 +381,21 @@ def configurations():
     return list(config.model_config_list.config)
 
 
+def grpc_options() -> list:
+    """Of a connection: one that is silent, or old, is closed, after which clients connect anew by themselves."""
+    milliseconds = max(1, int(1000 * FLAGS.receive_seconds))
+    return [
+        ("grpc.max_receive_message_length", FLAGS.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", FLAGS.max_connections),
+        ("grpc.server_handshake_timeout_ms", milliseconds),
+        ("grpc.max_connection_idle_ms", milliseconds),
+        ("grpc.max_connection_age_ms", 10 * milliseconds),  # a request that never ends arriving
+        ("grpc.max_connection_age_grace_ms", milliseconds),
+    ]
+
+
 async def serve() -> dict:
     """Runs until a signal; gives the last line's figures."""
     began, stop = time.monotonic(), asyncio.Event()
@@ -352,7 +407,8 @@ async def serve() -> dict:
     limits = servables.Limits(
         FLAGS.max_batch_size, FLAGS.max_enqueued_batches, FLAGS.num_batch_threads
     )
-    models = [servables.Model(config, limits, pool) for config in configurations()]
+    loading = {"allow_file_operations": FLAGS.allow_file_operations}
+    models = [servables.Model(config, limits, pool, **loading) for config in configurations()]
     for model in models:
         await asyncio.to_thread(model.refresh)
         try:
@@ -362,17 +418,23 @@ async def serve() -> dict:
                 f"{model.name} has no version that can be served: its folder holds folders named 1, "
                 "2, ... as savedmodels/export.py writes them."
             ) from None
-    service = Service(models)
+    service = Service(models, intake.Held(4 * FLAGS.max_request_bytes))
 
     # --- listening
-    runner = web.AppRunner(rest(service), access_log=None, shutdown_timeout=FLAGS.grace_seconds)
-    await runner.setup()
-    site = web.TCPSite(runner, FLAGS.host, FLAGS.rest_api_port)
-    await site.start()
-    size = ("grpc.max_receive_message_length", FLAGS.max_request_bytes)
-    server = grpc.aio.server(
-        options=[size, ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # else a traceback for each bad header
+    connections = intake.Connections(FLAGS.max_connections, FLAGS.receive_seconds)
+    runner = web.AppRunner(
+        rest(service, connections),
+        access_log=None,
+        shutdown_timeout=FLAGS.grace_seconds,
+        auto_decompress=False,
+        keepalive_timeout=FLAGS.receive_seconds,
     )
+    await runner.setup()
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: connections.accept(runner.server()), FLAGS.host, FLAGS.rest_api_port
+    )
+    server = grpc.aio.server(options=grpc_options(), maximum_concurrent_rpcs=FLAGS.max_connections)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(service), server
     )
@@ -382,7 +444,7 @@ async def serve() -> dict:
     except RuntimeError:
         raise OSError(f"--port={FLAGS.port} of {FLAGS.host} cannot be listened on.") from None
     await server.start()
-    [(_, rest_port, *_)] = runner.addresses
+    rest_port = listener.sockets[0].getsockname()[1]
     versions = {model.name: sorted(model.states) for model in models}
     print(json.dumps({"rest_api_port": rest_port, "port": port, "models": versions}), flush=True)
 
@@ -394,8 +456,8 @@ async def serve() -> dict:
             for model in models:
                 await asyncio.to_thread(model.refresh)
     say("Stopping: what was begun is answered.")
+    listener.close()
     await asyncio.gather(runner.cleanup(), server.stop(FLAGS.grace_seconds))
-    pool.shutdown()
     seconds = round(time.monotonic() - began, 3)
     return {"answered": service.answered, "refused": service.refused, "seconds": seconds}
 
@@ -408,7 +470,8 @@ def main(argv):
     except (ValueError, OSError) as mistake:
         say(f"local_server.py: {mistake}")
         sys.exit(2)
-    print(json.dumps(figures))
+    print(json.dumps(figures), flush=True)
+    os._exit(0)  # a graph that has not ended in --grace_seconds would be waited for
 
 
 def parse(argv):

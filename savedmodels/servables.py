@@ -8,6 +8,7 @@ queue that refuses when it is full. What it leaves: everything else.
 import asyncio
 import collections
 import dataclasses
+import functools
 import pathlib
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from intake import Refusal
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
+from keras_resnet import saved_model_ops
 from keras_resnet.progress import say
 
 Code = grpc.StatusCode
@@ -25,18 +27,11 @@ State = get_model_status_pb2.ModelVersionStatus.State
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 _CODES = {code.value[0]: code for code in Code}  # TensorFlow's numbers are gRPC's
 _INIT = "__saved_model_init_op"
+INT64 = 2**63  # what a version's number is below
 _NOISE = re.compile(
     r"\[\[.*?\]\]|\[Op:[^\]]*\]|\{\{.*?\}\}|^(Graph execution error|Detected at|<stack|\(\d+\)).*",
     re.MULTILINE,
 )
-
-
-class Refusal(Exception):
-    """A request's answer that is an error: a gRPC code and a sentence."""
-
-    def __init__(self, code: grpc.StatusCode, sentence: str):
-        super().__init__(sentence)
-        self.code = code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +41,11 @@ class Limits:
     max_batch_size: int = 32
     max_enqueued_batches: int = 8
     num_batch_threads: int = 2
+
+    @property
+    def room(self) -> int:
+        """Rows that may wait, and the most of one request."""
+        return self.max_batch_size * self.max_enqueued_batches
 
 
 class Servable:
@@ -57,16 +57,23 @@ class Servable:
         path: of the folder with saved_model.pb.
         limits: of its queues.
         pool: in which its graph is run.
+        allow_file_operations: load it though its graph reads or writes files: see `saved_model_ops.check`.
 
     Raises:
         Exception: whatever TensorFlow finds wrong with the folder.
     """
 
     def __init__(
-        self, name: str, version: int, path: pathlib.Path, limits: Limits, pool: ThreadPoolExecutor
+        self,
+        name: str,
+        version: int,
+        path: pathlib.Path,
+        limits: Limits,
+        pool: ThreadPoolExecutor,
+        allow_file_operations: bool = False,
     ):
-        self.name, self.version = name, version
-        saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        self.name, self.version, self.limits = name, version, limits
+        saved = saved_model_ops.check(path, allow_file_operations)
         self.signature_defs = {
             key: signature
             for graph in saved.meta_graphs
@@ -145,11 +152,11 @@ class Servable:
 class Model:
     """The versions of one model that its folder and its `ModelConfig` ask for."""
 
-    def __init__(self, config, limits: Limits, pool: ThreadPoolExecutor):
+    def __init__(self, config, limits: Limits, pool: ThreadPoolExecutor, **loading):
         self.name, self._labels = config.name, dict(config.version_labels)
         self._base, self._policy = pathlib.Path(config.base_path), config.model_version_policy
-        self._limits, self._pool = limits, pool
-        self._served, self.states = {}, {}
+        self._load = functools.partial(Servable, limits=limits, pool=pool, **loading)
+        self._served, self.states, self._said = {}, {}, None
 
     def find(self, version: int | None = None, label: str | None = None) -> Servable:
         """The newest version, or that of a number or label.
@@ -176,17 +183,31 @@ class Model:
     def refresh(self):
         """Loads and drops versions as the folder now has them; blocks while it loads.
 
-        A version is dropped when another is there to answer; requests that it has begun end well.
+        A version is dropped when another is there to answer; requests that it has begun end well. Whatever goes wrong
+        is said, once, and what is served stays.
         """
-        wanted = self._wanted()
+        try:
+            self._refresh()
+            said = None
+        except OSError as error:
+            said = f"{self._base} cannot be read ({error.strerror}): {self.name} stays as it is."
+        except Exception as error:
+            said = f"{self.name} stays as it is: {as_refusal(error)}"
+        if said and said != self._said:
+            say(said)
+        self._said = said
+
+    def _refresh(self):
+        found = self._found()
+        wanted = self._wanted(found)
         for version in sorted(wanted - self.states.keys()):
-            path = self._base / wanted_name(self._base, version)
             self._set(version, State.LOADING)
             try:
-                servable = Servable(self.name, version, path, self._limits, self._pool)
+                servable = self._load(self.name, version, found[version])
             except Exception as error:
                 self._set(version, State.END, error)
-                say(f"{path} cannot be served: {self.states[version].status.error_message}")
+                reason = self.states[version].status.error_message
+                say(f"{found[version]} cannot be served: {reason}")
             else:
                 self._served = {**self._served, version: servable}  # replaced: requests read it
                 self._set(version, State.AVAILABLE)
@@ -197,29 +218,25 @@ class Model:
                 self._set(version, State.END)
                 say(f"{self.name}: version {version} is no longer served.")
         for version in self.states.keys() - wanted - self._served.keys():
-            if self.states[version].state == State.END and not self._there(version):
+            if self.states[version].state == State.END and version not in found:
                 del self.states[version]
 
-    def _wanted(self):
-        try:
-            found = {
-                int(path.name)
-                for path in self._base.iterdir()
-                if re.fullmatch("[0-9]+", path.name) and path.is_dir()
-            }
-        except OSError as error:
-            say(f"{self._base} cannot be read ({error.strerror}): {self.name} stays as it is.")
-            return set(self._served)
+    def _found(self):
+        """The version folders by number: `1`, or `00000001` as TF Serving's examples write it."""
+        return {
+            int(path.name): path
+            for path in sorted(self._base.iterdir(), reverse=True)
+            if re.fullmatch("[0-9]{1,30}", path.name) and int(path.name) < INT64 and path.is_dir()
+        }
+
+    def _wanted(self, found):
         kind = self._policy.WhichOneof("policy_choice")
         if kind == "all":
-            return found
+            return set(found)
         if kind == "specific":
-            return found & set(self._policy.specific.versions)
+            return found.keys() & set(self._policy.specific.versions)
         count = self._policy.latest.num_versions or 1
         return set(sorted(found)[-count:])
-
-    def _there(self, version):
-        return (self._base / wanted_name(self._base, version)).is_dir()
 
     def _set(self, version, state, error=None):
         status = get_model_status_pb2.ModelVersionStatus(version=version, state=state)
@@ -229,12 +246,6 @@ class Model:
             status.status.error_code = refused.code.value[0]
             status.status.error_message = str(refused)
         self.states[version] = status
-
-
-def wanted_name(base: pathlib.Path, version: int) -> str:
-    """A version's folder: `1`, or `00000001` as TF Serving's examples write it."""
-    names = (path.name for path in base.iterdir() if re.fullmatch("[0-9]+", path.name))
-    return next((name for name in names if int(name) == version), str(version))
 
 
 def warmup_requests(path: pathlib.Path) -> list:
@@ -254,6 +265,8 @@ def as_refusal(error: Exception) -> Refusal:
     if isinstance(error, tf.errors.OpError):
         words = " ".join(_NOISE.sub("", error.message).split())
         return Refusal(_CODES.get(error.error_code, Code.UNKNOWN), words or type(error).__name__)
+    if isinstance(error, ValueError):
+        return Refusal(Code.INVALID_ARGUMENT, str(error))
     if isinstance(error, MemoryError):
         return Refusal(Code.RESOURCE_EXHAUSTED, "There is no memory left for this request.")
     if isinstance(error, FileNotFoundError):
@@ -267,7 +280,7 @@ def as_refusal(error: Exception) -> Refusal:
 @dataclasses.dataclass
 class _Task:
     inputs: dict
-    rows: int  # 0: not to be run with others
+    rows: int  # 0: not to be run with others; it takes the place of one
     done: asyncio.Future
 
     @property
@@ -290,14 +303,13 @@ class _Queue:
     async def run(self, inputs):
         lengths = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
         rows = lengths.pop() if len(lengths) == 1 else 0
-        size = self._limits.max_batch_size
-        room = size * self._limits.max_enqueued_batches
+        size, room = self._limits.max_batch_size, self._limits.room
         if rows > room:
             raise Refusal(
                 Code.INVALID_ARGUMENT,
                 f"Task size {rows} is larger than maximum input batch size {room}",
             )
-        if self._rows + rows > room:
+        if self._rows + max(1, rows) > room:
             raise Refusal(
                 Code.UNAVAILABLE,
                 "The batch scheduling queue to which this task was submitted is full; currently "
@@ -316,7 +328,7 @@ class _Queue:
     async def _enqueue(self, inputs, rows):
         task = _Task(inputs, rows, asyncio.get_running_loop().create_future())
         self._waiting.append(task)
-        self._rows += rows
+        self._rows += max(1, rows)
         if len(self._drains) < self._limits.num_batch_threads:
             drain = asyncio.create_task(self._drain())
             self._drains.add(drain)
@@ -326,7 +338,10 @@ class _Queue:
     async def _drain(self):
         while batch := self._take():
             loop = asyncio.get_running_loop()
-            results = await loop.run_in_executor(self._pool, self._execute, batch)
+            try:
+                results = await loop.run_in_executor(self._pool, self._execute, batch)
+            except Exception as error:  # no thread, no memory: nobody waits for ever
+                results = [as_refusal(error)] * len(batch)
             for task, result in zip(batch, results, strict=True):
                 if task.done.cancelled():  # the client has gone
                     continue
@@ -347,7 +362,7 @@ class _Queue:
                 batch.append(task)
                 rows += task.rows
             self._waiting.popleft()
-            self._rows -= task.rows
+            self._rows -= max(1, task.rows)
         return batch
 
     def _execute(self, batch):
