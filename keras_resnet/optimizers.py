@@ -24,13 +24,6 @@ class _Kernels:
         """Nothing: Keras' fit calls this at each of its ends, and with `use_ema` the weights would
         become their average in the middle of a run that calls fit again."""
 
-    def average_into(self, variables):
-        """Overwrites `variables` by their moving average (`use_ema`)."""
-        self._overwrite_model_variables_with_average_value(variables)
-        if keras.backend.backend() == "jax":
-            for variable in variables:  # or both share memory, which Keras' predict gives away
-                variable.assign(ops.copy(variable))
-
     def _clip_gradients(self, grads):
         later = keras.backend.backend() == "tensorflow" and self.global_clipnorm
         return grads if later else super()._clip_gradients(grads)
@@ -140,6 +133,13 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
     def get_config(self):
         names = ("beta_1", "beta_2", "epsilon", "decay")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def averages(optimizer: keras.optimizers.Optimizer) -> list | None:
+    """The moving average (`use_ema`) of each variable that `optimizer` was built for, in their order
+    (of one without an average None); None where it keeps no averages."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(optimizer._model_variables_moving_average) if optimizer.use_ema else None
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):

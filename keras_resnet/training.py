@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from etils import epath
 
-from keras_resnet import checkpoints, logs
+from keras_resnet import checkpoints, logs, optimizers
 from keras_resnet.progress import Progress, say
 from keras_resnet.schedules import Controller
 
@@ -65,6 +65,7 @@ def fit(
     loss: keras.losses.Loss | None = None,
     accuracy: keras.metrics.Metric | None = None,
     evaluate: Callable | None = None,
+    evaluation_model: keras.Model | None = None,
     evaluated: str = "holdout",
     mend: Callable[[int], bool] | None = None,
     chief: bool = True,
@@ -90,8 +91,11 @@ def fit(
         loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and
             how many of them have the highest logit.
         evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
-            after_batch after each of its batches (see `evaluation.count`). The controller is told
-            the error. Where the optimizer keeps an average of the weights, that is evaluated.
+            after_batch after each of its batches (see `evaluation.count`), where a signal may end
+            the run with a checkpoint. The controller is told the error.
+        evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the
+            same layers, with variables of its own. Before each evaluation it is given the weights
+            of `copy_weights`. Needed where the optimizer keeps an average of the weights.
         evaluated: what those examples are called in the log.
         mend: asked what to do when a batch cannot be made, with the step: True means that the
             batches of that step, asked for again, will come.
@@ -107,7 +111,8 @@ def fit(
         Seconds spent training to the last step, over all the processes that took part.
 
     Raises:
-        ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read.
+        ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read;
+            there is no `evaluation_model` for an average that is to be evaluated.
         Diverged: the loss was NaN or infinite. The last checkpoint is from before that.
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
@@ -119,6 +124,8 @@ def fit(
         metrics=[accuracy],
     )
     optimizer.build(model.trainable_variables)
+    if evaluate and optimizers.averages(optimizer):
+        _refuse_shared(model, evaluation_model)
     run = _Run(
         net=model,
         accuracy=accuracy,
@@ -129,14 +136,15 @@ def fit(
         workdir=epath.Path(workdir),
         fingerprint=fingerprint,
         evaluate=evaluate,
+        evaluation_model=evaluation_model,
         evaluated=evaluated,
         chief=chief,
         together=together,
         checkpoint_seconds=checkpoint_seconds,
         on_rows=on_rows,
     )
-    run.resume(on_begin)
     with run.signals():
+        run.resume(on_begin)
         while run.step < steps:
             # Whole epochs by one iterator; the rest of a resumed one, and a last partial one, by
             # their own.
@@ -161,20 +169,26 @@ def fit(
     return run.saved_seconds
 
 
-@contextlib.contextmanager
-def averaged(model: keras.Model):
-    """Within it, `model`'s weights are the moving average that its optimizer keeps, if it does."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    optimizer.average_into(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, before, strict=True):
-            variable.assign(value)
+def copy_weights(model: keras.Model, into: keras.Model) -> None:
+    """Gives `into`, a network of the same layers, the weights of `model` that count: in place of each
+    trainable one the moving average that the optimizer of `model` keeps, if it does.
+
+    What `model` holds stays, so that a checkpoint of it may be written at any moment.
+    """
+    kept = zip(model.trainable_variables, optimizers.averages(model.optimizer) or (), strict=False)
+    average = {id(variable): value for variable, value in kept if value is not None}
+    for variable, own in zip(into.weights, model.weights, strict=True):
+        variable.assign(keras.ops.convert_to_numpy(average.get(id(own), own)))
+
+
+def _refuse_shared(model, evaluation_model):
+    own = {id(variable) for variable in model.variables}
+    if evaluation_model is None or own & {id(v) for v in evaluation_model.weights}:
+        raise ValueError(
+            "The optimizer keeps a moving average of the weights (use_ema), which `evaluate` is to "
+            "read from another network than the one that trains: pass evaluation_model, built in "
+            "the same way."
+        )
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -202,6 +216,7 @@ class _Run(keras.callbacks.CallbackList):
     workdir: epath.Path
     fingerprint: dict
     evaluate: Callable | None
+    evaluation_model: keras.Model | None
     evaluated: str
     chief: bool
     together: Callable | None
@@ -239,6 +254,8 @@ class _Run(keras.callbacks.CallbackList):
             self.step = self.saved_step = found.step
             self.controller.restore(found.metadata["controller"])
             self.seconds_before = self.saved_seconds = found.metadata["seconds"]
+            if self.chief:
+                checkpoints.set_aside(self.workdir, after=found.step)
             say(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
         on_begin()
         self.keep_metrics()
@@ -474,8 +491,9 @@ class _Run(keras.callbacks.CallbackList):
             "seconds": round(self.seconds(), 1),
         }
         if self.evaluate:
-            with averaged(self.net):
-                count = self.evaluate(self._stop_if_asked)
+            if self.evaluation_model is not None:
+                copy_weights(self.net, self.evaluation_model)
+            count = self.evaluate(self._stop_if_asked)
             row[f"{self.evaluated}_loss"] = count.loss
             row[f"{self.evaluated}_accuracy"] = count.accuracy
             self.controller.evaluated(1.0 - count.accuracy)

@@ -182,7 +182,8 @@ def run() -> dict | None:
         )
         optimizer, loss = make_optimizer(), make_loss()
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-        same = FLAGS.eval_size == FLAGS.size
+        # Evaluation reads weights of its own where they are not those that train.
+        same = FLAGS.eval_size == FLAGS.size and not FLAGS.ema
         shown = net if same else build(
             input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3), classifier_activation=None
         )  # fmt: skip
@@ -190,8 +191,6 @@ def run() -> dict | None:
     predictor = devices.predictor(shown)
 
     def evaluate(after_batch):
-        if not same:
-            shown.set_weights(net.get_weights())
         count = evaluation.count(predictor, feed.evaluation(), after_batch=after_batch)
         correct, examples, loss, top5 = devices.total(
             [count.correct, count.examples, count.loss * count.examples, count.top5_correct]
@@ -236,6 +235,7 @@ def run() -> dict | None:
             loss=loss,
             accuracy=accuracy,
             evaluate=evaluate,
+            evaluation_model=None if same else shown,
             evaluated="holdout",
             mend=feed.mend,
             chief=devices.chief,
@@ -246,9 +246,10 @@ def run() -> dict | None:
         )
 
         # --- result
-        with training.averaged(model):
-            tested = evaluate(lambda: None)
-            values = net.get_weights()
+        if not same:
+            training.copy_weights(model, shown)
+        tested = evaluate(lambda: None)
+        values = shown.get_weights()
     if not devices.chief:
         return None
     logs.append(

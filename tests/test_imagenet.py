@@ -1,6 +1,8 @@
 """The ImageNet recipe as its users run it: in processes of its own, on small JPEGs."""
 
+import itertools
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -74,6 +76,42 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights(pictures, tmp_path
     again = last_line(begin(killed, pictures, *EVERYTHING).wait())
     assert again | {"seconds": 0} == final | {"seconds": 0}, moments
     assert log(killed / "run") == log(whole / "run"), moments
+
+
+def stopped_in_evaluation(evaluation_number, *flags):
+    """The recipe, which gets SIGTERM after the first batch of the evaluation with that number."""
+    from keras_resnet import evaluation
+
+    count, numbers = evaluation.count, itertools.count(1)
+
+    def counted(model, batches, *, after_batch):
+        number = next(numbers)
+
+        def after():
+            if number == evaluation_number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            after_batch()
+
+        return count(model, batches, after_batch=after)
+
+    evaluation.count = counted
+    child.run_recipe(*flags, recipe=RECIPE)
+
+
+@pytest.mark.slow
+def test_terminated_in_an_evaluation_it_ends_with_the_same_weights(pictures, tmp_path):
+    """The average is what is evaluated, and the weights that train are what is saved."""
+    flags = (*SMALL, *EVERYTHING[:-1], f"--data={pictures}", "--strategy=one")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    final = last_line(begin(whole, pictures, *flags).wait())
+    for number in (1, 3):
+        arguments = (number, *flags, f"--workdir={stopped / 'run'}")
+        ended = child.Child(stopped / "out", stopped_in_evaluation, *arguments).wait()
+        assert ended.code == 128 + signal.SIGTERM, ended.err
+        assert "which is saved" in ended.err
+    again = last_line(begin(stopped, pictures, *flags).wait())
+    assert again | {"seconds": 0} == final | {"seconds": 0}
+    assert log(stopped / "run") == log(whole / "run")
 
 
 def test_what_a_run_leaves(pictures, tmp_path):

@@ -1,7 +1,7 @@
 """Stops of every kind change nothing: weights and log come out the same, bit for bit."""
 
+import itertools
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -270,10 +270,10 @@ def test_waiting_for_input_is_told(tmp_path):
 def test_average_is_evaluated_and_training_goes_on_without_it(tmp_path):
     """Against a plain loop that keeps the average itself; a resumed run has it too."""
     decay, seen = 0.8, []
-    model = network()
+    model, shown = network(), network()
 
     def evaluate(after_batch):
-        seen.append(model.get_weights())
+        seen.append(shown.get_weights())
         return evaluation.Count(1, 2, 0.5, 2)
 
     def run(steps):
@@ -288,6 +288,7 @@ def test_average_is_evaluated_and_training_goes_on_without_it(tmp_path):
             controller=schedules.Controller(lambda step: 0.1),
             workdir=tmp_path,
             evaluate=evaluate,
+            evaluation_model=shown,
         )
 
     run(7)
@@ -312,6 +313,73 @@ def test_average_is_evaluated_and_training_goes_on_without_it(tmp_path):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     for a, b in zip(model.get_weights(), loop.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_terminated_in_an_evaluation(ema, tmp_path):
+    """What is saved there are the weights that train, whatever is evaluated: the end is the same."""
+    held_out = [(PICTURES[i : i + 64], LABELS[i : i + 64], np.ones(64)) for i in (0, 64, 128)]
+
+    def run(folder, moment=None):
+        """Ended by SIGTERM in the evaluation and after the batch with these numbers."""
+        folder.mkdir(exist_ok=True)
+        model, shown = network(), network()
+        evaluations = itertools.count(1)
+
+        def evaluate(after_batch):
+            number, seen = next(evaluations), itertools.count(1)
+
+            def stop():
+                if (number, next(seen)) == moment:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                after_batch()
+
+            return evaluation.count(shown if ema else model, held_out, after_batch=stop)
+
+        training.fit(
+            model,
+            optimizers.SGD(use_ema=ema, ema_momentum=0.8),
+            batches,
+            steps=10,
+            steps_per_epoch=4,
+            batch_size=16,
+            fingerprint={},
+            controller=schedules.Controller(
+                lambda step: 0.5, plateau=schedules.Plateau(patience=1, factor=0.5)
+            ),
+            workdir=folder,
+            evaluate=evaluate,
+            evaluation_model=shown if ema else None,
+        )
+        return training.weights_sha256(model), log(folder)
+
+    wanted = run(tmp_path / "whole")
+    # From the second moment on the run begins with the evaluation in which it was stopped.
+    for moment in ((1, 1), (1, 3), (2, 2), (2, 3)):
+        with pytest.raises(training.Interrupted) as ended:
+            run(tmp_path / "stopped", moment)
+        assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert newest_step(tmp_path / "stopped") == 10
+    assert run(tmp_path / "stopped") == wanted
+
+
+def test_average_needs_a_network_of_its_own_to_be_evaluated(tmp_path):
+    model = network()
+    for shown in (None, model):
+        with pytest.raises(ValueError, match="pass evaluation_model, built in the same way"):
+            training.fit(
+                model,
+                optimizers.SGD(use_ema=True),
+                batches,
+                steps=2,
+                steps_per_epoch=2,
+                batch_size=16,
+                fingerprint={},
+                controller=schedules.Controller(lambda step: 0.1),
+                workdir=tmp_path,
+                evaluate=lambda after_batch: None,
+                evaluation_model=shown,
+            )
 
 
 @pytest.mark.parametrize("stop", [3, 4, 6, 8])
@@ -351,42 +419,21 @@ def test_plateau_is_the_same_after_a_stop(tmp_path, stop):
     assert run(partial, 14) == wanted
 
 
-# --- checkpoints by themselves
-
-
-def test_checkpoints_all_damaged(tmp_path, capsys):
-    for step in (1, 2):
-        checkpoints.save(tmp_path, step, {"a": np.arange(3)}, {})
-    for path in tmp_path.glob("*.npz"):
-        path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="No checkpoint in .* can be read"):
-        checkpoints.newest(tmp_path)
-    assert capsys.readouterr().err.count("is damaged") == 2
-
-
-def test_checkpoint_is_never_unpickled(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
-
-    checkpoints.save(tmp_path, 1, {"a": np.arange(3)}, {})
-    objects = np.empty(1, object)
-    objects[0] = Evil()
-    with open(tmp_path / "checkpoint-000000002.npz", "wb") as file:
-        np.savez(file, a=objects, metadata=np.zeros(2, np.uint8))
-    (tmp_path / "checkpoint-000000003.npz").write_bytes(pickle.dumps(Evil()))
-    assert checkpoints.newest(tmp_path).step == 1
-    assert not (tmp_path / "ran").exists()
-
-
-def test_checkpoint_holds_what_it_was_given(tmp_path):
-    arrays = {"x/0": np.float32([[1.5, np.pi]]), "y": np.int64(7)}
-    checkpoints.save(tmp_path, 12, arrays, {"flags": {"a": [1, None]}})
-    found = checkpoints.newest(tmp_path)
-    assert (found.step, found.metadata["flags"]) == (12, {"a": [1, None]})
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
-        assert found.arrays[name].dtype == array.dtype
+def test_damaged_checkpoints_do_not_count_among_those_that_are_kept(tmp_path):
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    whole.mkdir()
+    damaged.mkdir()
+    wanted = training.weights_sha256(fit(whole))
+    fit(damaged, steps=6, checkpoint_seconds=0.0)
+    (damaged / "checkpoint-000000006.npz").write_bytes(b"")
+    (damaged / "checkpoint-000000009.npz").mkdir()
+    assert training.weights_sha256(fit(damaged)) == wanted
+    assert sorted(path.name for path in damaged.glob("*.npz")) == [
+        "checkpoint-000000005.npz",
+        "checkpoint-000000010.npz",
+        "damaged-checkpoint-000000006.npz",
+        "damaged-checkpoint-000000009.npz",
+    ]
 
 
 # --- counting and hashing
