@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_resnet import fronts, models
 from keras_resnet.weights import contract as contracts
-from keras_resnet.weights import keras_applications, names, native, peers, published
+from keras_resnet.weights import keras_applications, native, peers, published
 from keras_resnet.weights.contract import Contract
 
 # The paper's networks and those whose bottlenecks stride on the 3x3: alike in all shapes.
@@ -22,7 +22,7 @@ class Found:
     """A file of weights, looked into.
 
     Args:
-        path: of the file, or of Hugging Face's folder.
+        path: of the file, or of a folder of Hugging Face's or timm's.
         peer: who named its tensors: a key of `names.FORMS`, "keras" (ours) or "keras.applications".
         network: that it is to be loaded into, by our name.
         contract: what is known of it.
@@ -93,8 +93,9 @@ def find(weights, network: str | None) -> Found:
     """Looks into a file of weights, or fetches a published one; what it is, its content says.
 
     Args:
-        weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of
-            Hugging Face's folder; or the name of a published set, as "torchvision/IMAGENET1K_V2".
+        weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of a
+            folder of Hugging Face's or timm's; or the name of a published set, as "torchvision/IMAGENET1K_V2". Of a
+            state dict with several networks, "x.pth#state_dict" is the one whose names begin with "state_dict.".
         network: that will take them, a name in `list_models()`; None if that is not known.
 
     Raises:
@@ -105,13 +106,16 @@ def find(weights, network: str | None) -> Found:
     if network and published.is_name(weights):
         weights, contract = published.fetch(network, str(weights))
     path = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    part = None
+    if isinstance(path, str):
+        path, part = _apart(path)
     if not isinstance(path, str) or not os.path.exists(path):
         raise ValueError(
             "weights must be None (random), the path of a file of weights, or a published name as "
             f"'torchvision/IMAGENET1K_V1'; got {weights!r}, which is no file."
         )
     try:
-        found = _looked_into(path, network, contract)
+        found = _looked_into(path, network, contract, part)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:
@@ -120,10 +124,18 @@ def find(weights, network: str | None) -> Found:
     return found
 
 
-def _looked_into(path, network, contract):
+def _apart(path):
+    """A path, and what stands behind a # in it: which of several networks in a file; None where nothing does."""
+    whole, mark, part = path.rpartition("#")
+    return (whole, part) if mark and not os.path.exists(path) else (path, None)
+
+
+def _looked_into(path, network, contract, part):
     if os.path.isfile(path) and not os.path.getsize(path):
         raise ValueError("it is empty")
     if os.path.isfile(path) and native.is_keras(path):
+        if part is not None:
+            raise ValueError(f"it holds one network: leave '#{part}' out")
         shapes = native.shapes(path)
         theirs = keras_applications.recognise(list(shapes.values()))
         own = contract or contracts.contract_of(path)
@@ -144,13 +156,13 @@ def _looked_into(path, network, contract):
         depths = {shape[2] for shape in kernels}
         channels = next((n for n in (3, 1, 4) if n in depths), 3)
         return Found(path, peer, network, own or Contract(), certain, classes, channels, content)
-    content, peer, own, certain = peers.read(path)
-    head = content.get(f"{names.FORMS[peer].head}.weight")
-    stem = next(shape for shape in content.values() if len(shape) == 4)
-    own = contract or own
+    read = peers.read(path, part)
+    for sentence in read.said:
+        warnings.warn(f"{path}: {sentence}.", stacklevel=5)
+    own = contract or read.contract
     known = own or Contract(network, "torch")
     return Found(
-        path, peer, network, known, certain or bool(contract), head and head[0], stem[1], content
+        path, read.form, network, known, bool(own), read.classes, read.channels, read.tensors
     )
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_resnet.weights import native
 from keras_resnet.weights.peers import check_finite, places
 
 _REFUSAL = (
@@ -45,7 +46,8 @@ def load(model: keras.Model, path, theirs: str, classes: int | None) -> None:
         weights=None, include_top=classes is not None, classes=classes or 1000
     )
     try:
-        network.load_weights(path)
+        with native.suffixed(path) as named:
+            network.load_weights(named)
     except Exception as error:  # Keras raises anything here
         raise ValueError((str(error) or type(error).__name__).strip().splitlines()[0]) from None
     check_finite((v.path, keras.ops.convert_to_numpy(v)) for v in network.weights)

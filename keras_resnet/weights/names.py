@@ -119,7 +119,7 @@ def form_of(names: Iterable[str]) -> str | None:
     if "stages.0.blocks.0.conv1.weight" in names:
         return "timm-v2"
     if "layer1.0.conv1.weight" in names:
-        if "linear.weight" in names:
+        if any(name.startswith("linear.") for name in names):
             return "akamaster"
         return "timm" if "conv1.0.weight" in names else "torchvision"
     return None

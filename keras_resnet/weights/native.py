@@ -1,9 +1,12 @@
 """Saved networks of Keras: `.keras` (network and weights) and `.weights.h5` (weights alone), ours above all."""
 
+import contextlib
 import io
 import json
 import os
 import re
+import shutil
+import tempfile
 import zipfile
 
 import h5py
@@ -66,9 +69,32 @@ def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
     if sorted(shapes) != sorted(wanted):
         raise ValueError(_difference(shapes, wanted))
     try:
-        model.load_weights(path)
+        with suffixed(path) as named:
+            model.load_weights(named)
     except Exception as error:
         raise ValueError(first_line(error)) from error
+
+
+@contextlib.contextmanager
+def suffixed(path):
+    """A file of Keras' under a name that ends as Keras wants of what it holds: its own, or a link's."""
+    with open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            suffix = ".keras"
+        else:
+            with h5py.File(file, "r") as h5:  # the form of Keras 2 lists its layers
+                old = "layer_names" in h5.attrs or "model_weights" in h5
+            suffix = ".h5" if old else ".weights.h5"
+    if str(path).endswith(suffix):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, f"weights{suffix}")
+        try:
+            os.symlink(os.path.abspath(path), link)
+        except OSError:  # a system without links
+            shutil.copyfile(path, link)
+        yield link
 
 
 def shapes(path) -> dict[str, tuple[int, ...]]:

@@ -1,15 +1,14 @@
 """Other people's weights -> ours, and ours -> theirs, by the names of `names.FORMS`."""
 
-import json
-import os
 import pathlib
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_resnet import files
 from keras_resnet.repeat import Repeat
-from keras_resnet.weights import names, tensors
+from keras_resnet.weights import folders, names, state_dicts, tensors
 from keras_resnet.weights.contract import KEY, Contract
 
 
@@ -58,50 +57,65 @@ def places(model: keras.Model) -> list[Place]:
     return found
 
 
-def read(path) -> tuple[tensors.Tensors, str, Contract | None, bool]:
-    """What a peer's file, or Hugging Face's folder, holds.
+class Read(NamedTuple):
+    """A peer's file or folder, looked into.
 
-    Returns:
-        Its tensors; the key in `names.FORMS` of who named them; its contract if it says anything; and
-        whether that is certain, which a convention is not.
+    Args:
+        tensors: of its network, by its peer's names.
+        form: the key in `names.FORMS` of that peer.
+        contract: what it says of itself; None where it says nothing.
+        classes: of its classifier; None where it has none.
+        channels: of the pictures that it reads.
+        said: sentences on what was chosen, left out, or is done otherwise here.
+    """
+
+    tensors: tensors.Tensors
+    form: str
+    contract: Contract | None
+    classes: int | None
+    channels: int
+    said: list[str]
+
+
+def read(path, part: str | None = None) -> Read:
+    """What a peer's file, or a folder of Hugging Face's or timm's, holds.
+
+    Args:
+        part: which of several networks in it: see `state_dicts.network`.
 
     Raises:
         ValueError: it cannot be read, or nobody known names tensors so; the rest of a sentence.
     """
     folder = pathlib.Path(path)
-    config = {}
-    if folder.is_dir():
-        config = _json(folder / "config.json")
-        path = weights_file(folder)
-    content = tensors.kind(path)
-    if content is None:
-        raise ValueError(
-            "its content is none of .keras, HDF5, safetensors and PyTorch's: it may be cut off, or "
-            "something else by that name"
-        )
-    found = tensors.safetensors(path) if content == "safetensors" else tensors.torch(path)
-    form = names.form_of(found)
-    if form is None:
-        raise ValueError(
-            "its tensors are named as in none of torchvision, timm, Hugging Face's ResNet and "
-            f"akamaster's CIFAR nets: {', '.join(list(found)[:5])}"
-        )
+    whole = folder.is_dir()
+    if whole and not (folder / "config.json").is_file():
+        raise ValueError("the folder holds no config.json")
+    found = tensors.opened(weights_file(folder) if whole else path)
+    network, form, said = state_dicts.network(found, part)
+    names_there = names.FORMS[form]
+    head = network.get(f"{names_there.head}.weight")
+    stems = (names_there.name(layer, "kernel") for layer in ("conv1_conv", "conv1_1_conv"))
+    channels = next((network[stem][1] for stem in stems if stem in network), 3)
+    classes = head and head[0]
+    contract = None
     if KEY in found.metadata:
-        return found, form, Contract.loads(found.metadata[KEY]), True
-    if config:
-        return found, form, _huggingface_contract(folder, config), True
-    return found, form, None, False
+        contract = Contract.loads(found.metadata[KEY])
+    elif whole:
+        contract, more = folders.contract(folder, classes)
+        said = said + more
+    return Read(network, form, contract, classes, channels, said)
 
 
 def weights_file(folder: pathlib.Path) -> pathlib.Path:
-    """Of Hugging Face's folder.
+    """Of Hugging Face's or timm's folder; the index where the weights are in shards.
 
     Raises:
         ValueError: there is none; the rest of a sentence.
     """
     for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
+        for found in (folder / name, folder / f"{name}.index.json"):
+            if found.is_file():
+                return found
     raise ValueError("the folder holds no model.safetensors and no pytorch_model.bin")
 
 
@@ -178,48 +192,3 @@ def _fitted(shape, rank):
         return tuple(shape)
     ours = (*shape[2:], shape[1], shape[0])
     return ours[-2:] if rank == 2 and set(ours[:-2]) <= {1} else ours
-
-
-def _json(path):
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except OSError:
-        raise ValueError(f"the folder holds no {path.name}") from None
-    except ValueError:
-        raise ValueError(f"{path.name} is no JSON") from None
-
-
-_DEPTHS = {(3, 4, 6, 3): "50", (3, 4, 23, 3): "101", (3, 8, 36, 3): "152"}
-_BASIC_DEPTHS = {(2, 2, 2, 2): "ResNet18", (3, 4, 6, 3): "ResNet34"}
-
-
-def _huggingface_contract(folder, config):
-    """What config.json and preprocessor_config.json say."""
-    depths = tuple(config.get("depths", ()))
-    if config.get("layer_type", "bottleneck") == "basic":
-        network = _BASIC_DEPTHS.get(depths)
-    else:
-        first = config.get("downsample_in_bottleneck", False)
-        network = f"ResNet{_DEPTHS[depths]}{'' if first else 'V1_5'}" if depths in _DEPTHS else None
-    labels = config.get("id2label") or {}
-    class_names = tuple(labels[key] for key in sorted(labels, key=int))
-    preprocessing = size = resize = None
-    if (folder / "preprocessor_config.json").is_file():
-        given = _json(folder / "preprocessor_config.json")
-        mean, std = given.get("image_mean"), given.get("image_std")
-        if mean and std:
-            preprocessing = [[255 * m for m in mean], [255 * s for s in std], False]
-        side = given.get("size")
-        size = side.get("shortest_edge") if isinstance(side, dict) else side
-        if size:
-            resize = round(size / (given.get("crop_pct") or 0.875))
-    if all(name.startswith("LABEL_") for name in class_names):
-        class_names = ()
-    return Contract(
-        network,
-        preprocessing,
-        size,
-        resize,
-        class_names,
-        source=f"Hugging Face: {config.get('_name_or_path') or os.path.basename(folder)}",
-    )

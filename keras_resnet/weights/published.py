@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_resnet.weights import peers
+from keras_resnet.weights import peers, tensors
 from keras_resnet.weights.contract import Contract
 
 VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that serves the files offline
@@ -170,10 +170,17 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
 
 
 def sha256(path) -> str:
-    """Of a file, or of the weights in Hugging Face's folder; 64 hexadecimal digits."""
+    """64 hexadecimal digits: of a file, or of the weights in Hugging Face's or timm's folder, shards end to end."""
     path = pathlib.Path(path)
     if path.is_dir():
         path = peers.weights_file(path)
+    if path.name.endswith(".index.json"):
+        total = hashlib.sha256()
+        for shard in tensors.shards(path):
+            with open(shard, "rb") as file:
+                while piece := file.read(1 << 20):
+                    total.update(piece)
+        return total.hexdigest()
     return _digest(path, "sha256")
 
 

@@ -1,0 +1,137 @@
+"""Which of a file's tensors are a network's, whatever a trainer wrote in front of their names and beside them."""
+
+import re
+from typing import NamedTuple
+
+from keras_resnet.weights import names
+from keras_resnet.weights.tensors import Tensors
+
+# A tensor of each peer's: what stands in front of its name in a file stands in front of all its network's.
+_ANCHOR = re.compile(
+    r"(?:(.*)\.)?(?:layer1\.0\.conv1\.weight|stages\.0\.blocks\.0\.conv1\.weight"
+    r"|(?:resnet\.)?embedder\.embedder\.convolution\.weight)"
+)
+_HEADS = ("fc", "head.fc", "classifier", "head", "linear")
+# First parts of names that a residual network may have: one that ours has not is a difference, nothing foreign.
+_KINDRED = re.compile(r"conv|bn|norm|layer|stage|block|stem|downsample|resnet", re.I)
+_AVERAGE = re.compile(r"(?:^|[._-])(?:ema|swa|avg|averaged?)(?=[._-])", re.I)
+_LISTED = 5  # tensors left out whose names are said
+
+
+class Network(NamedTuple):
+    """A network in a file.
+
+    Args:
+        tensors: its own, by the names that its peer gives them.
+        form: the key in `names.FORMS` of that peer.
+        said: sentences on what was chosen and what was left out.
+    """
+
+    tensors: Tensors
+    form: str
+    said: list[str]
+
+
+def network(found: Tensors, part: str | None = None) -> Network:
+    """The one network among a file's tensors.
+
+    In front of its names may stand anything, as "state_dict.", "module._orig_mod." or "backbone."; what stands beside
+    it is left out and named. Its head may be the one Linear of a Sequential, or stand beside a backbone. Of two
+    networks, one the average of the other by its name (EMA), the average is taken.
+
+    Args:
+        found: all tensors of the file.
+        part: what stands in front of the names of the one that is asked for, without the last dot.
+
+    Raises:
+        ValueError: there is none of a known peer, or several; the rest of a sentence.
+    """
+    listed = [name for name in found if not name.endswith("num_batches_tracked")]
+    places = dict.fromkeys(
+        f"{match[1]}." if match[1] else "" for name in listed if (match := _ANCHOR.fullmatch(name))
+    )
+    if not places:
+        raise ValueError(
+            "its tensors are named as in none of torchvision, timm, Hugging Face's ResNet and "
+            f"akamaster's CIFAR nets: {', '.join(listed[:_LISTED])}"
+        )
+    place, said = _chosen(list(places), part)
+    others = tuple(other for other in places if other != place)
+    own = {
+        name.removeprefix(place): name
+        for name in listed
+        if name.startswith(place) and not name.startswith(tuple(o for o in others if o > place))
+    }
+    if "embedder.embedder.convolution.weight" in own:  # Hugging Face's, saved without a head
+        own = {f"resnet.{name}": file for name, file in own.items()}
+    form = names.form_of(own)
+    head = _head(found, listed, place, own)
+    kept = {
+        name: file
+        for name, file in own.items()
+        if _KINDRED.search(name.partition(".")[0]) and file not in head.values()
+    }
+    kept |= {f"{names.FORMS[form].head}.{name}": file for name, file in head.items()}
+    used = set(kept.values())
+    left = [name for name in listed if name not in used and not name.startswith(others or "\0")]
+    if left:
+        more = f" and {len(left) - _LISTED:,} more" if len(left) > _LISTED else ""
+        said.append(
+            f"left out is what it holds beside the network: {', '.join(left[:_LISTED])}{more}"
+        )
+    return Network(found.renamed(kept), form, said)
+
+
+def _chosen(places, part):
+    """The place that is asked for, or the only one, or that of the average; and what is to be said."""
+    labels = [place.rstrip(".") for place in places]
+    several = ", ".join(repr(f"#{label}") for label in labels)
+    if part is not None:
+        fitting = [
+            place
+            for place, label in zip(places, labels, strict=True)
+            if label == part or (part and place.startswith(f"{part}."))
+        ]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"{f'#{part}'!r} is not one of the places of a network in it: {several}"
+            )
+        return fitting[0], []
+    if len(places) == 1:
+        return places[0], []
+    averages = [bool(_AVERAGE.search(place)) for place in places]
+    if len(places) == 2 and sum(averages) == 1:
+        taken, other = labels if averages[0] else labels[::-1]
+        said = (
+            f"it holds a network and its moving average; taken is the average, {taken!r}: for the other add "
+            f"{f'#{other}'!r} to the path"
+        )
+        return places[averages.index(True)], [said]
+    raise ValueError(f"it holds {len(places)} networks: add one of {several} to its path")
+
+
+def _head(found, listed, place, own):
+    """{"weight": name in the file, "bias": its like} of the Linear on the pooled features; empty where there is none.
+
+    It is in the network, or beside it where that is another's backbone.
+    """
+    width = max(found[name][0] for name in own.values() if len(found[name]) == 4)
+    while True:
+        for base in _HEADS:
+            inside = [name for name in listed if name.startswith(f"{place}{base}.")]
+            matrices = [
+                name
+                for name in inside
+                if re.fullmatch(r"(\d+\.)?weight", name.removeprefix(f"{place}{base}."))
+                and _is_matrix(found[name])
+            ]
+            if len(matrices) == 1 and found[matrices[0]][1] == width:
+                stem = matrices[0].removesuffix("weight")
+                return {kind: stem + kind for kind in ("weight", "bias") if stem + kind in found}
+        if not place:
+            return {}
+        place = place[: place.rstrip(".").rfind(".") + 1]
+
+
+def _is_matrix(shape):
+    return len(shape) == 2 or (len(shape) == 4 and tuple(shape[2:]) == (1, 1))
