@@ -1,9 +1,8 @@
 """A stream's batches as training takes them: with the draws of their augmentation, and dense targets."""
 
-import itertools
-
 import tensorflow as tf
 
+from keras_resnet.data import host
 from keras_resnet.data.batch_augment import Colour, Mix
 
 
@@ -54,12 +53,14 @@ def augmented(
 
     if not colour and not mix:
         return dataset.map(lambda *batch: join(batch, {}))
-    signature = {
-        name: tf.TensorSpec(rows.shape, tf.float32) for name, rows in draw(start_step).items()
-    }
-    drawn = tf.data.Dataset.from_generator(
-        lambda: map(draw, itertools.count(start_step)), output_signature=signature
-    )
+    signature = {name: rows.shape for name, rows in draw(start_step).items()}
+    call = host.Call(lambda step: list(draw(int(step)).values()), [tf.float32] * len(signature))
+
+    def named(step):
+        drawn = zip(signature.items(), call(step), strict=True)
+        return {name: tf.ensure_shape(rows, shape) for (name, shape), rows in drawn}
+
+    drawn = tf.data.Dataset.range(start_step, 2**62).map(named)
     return tf.data.Dataset.zip(dataset, drawn).map(lambda *pair: join(*pair)).prefetch(2)
 
 

@@ -4,8 +4,9 @@ Made of Philox' raw 64-bit stream alone, which NumPy promises to keep; so the nu
 on the version of NumPy, on the backend or on the machine.
 """
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -81,20 +82,20 @@ def holdout(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def steps(seed: int, start_step: int, n: int, batch_size: int, pad: int) -> Iterator[tuple]:
-    """The draws of each training step from `start_step` on, endless: (indices int64 [B], dy, dx, flip).
+def step(seed: int, n: int, batch_size: int, pad: int) -> Callable[[int], tuple]:
+    """Gives ``step -> (indices int64 [B], dy, dx, flip)``, the draws of that training step.
 
     Step k belongs to epoch k // (n // batch_size). Shuffled, then repeated: each epoch sees no
     example twice.
     """
     per_epoch = steps_per_epoch(n, batch_size)
-    epoch, order = None, None
-    for step in itertools.count(start_step):
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            order = permutation(seed, epoch, n)
-        first = step % per_epoch * batch_size
-        yield order[first : first + batch_size], *crops(seed, step, batch_size, pad)
+    order = functools.lru_cache(1)(lambda epoch: permutation(seed, epoch, n))
+
+    def draw(step):
+        epoch, first = step // per_epoch, step % per_epoch * batch_size
+        return order(epoch)[first : first + batch_size], *crops(seed, step, batch_size, pad)
+
+    return draw
 
 
 def once(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

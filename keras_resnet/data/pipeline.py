@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_resnet.data import augment as augmentation
-from keras_resnet.data import draws
+from keras_resnet.data import draws, host
 from keras_resnet.data.splits import pixels
 
 
@@ -34,21 +34,18 @@ def training(split, batch_size, *, augment=None, mean=None, seed=0, start_step=0
         ValueError: a batch size out of range, an encoded split, or another backend than TensorFlow.
     """
     tf = _tensorflow()
-    draws.steps_per_epoch(len(split), batch_size)
+    draw = draws.step(seed, len(split), batch_size, augment.pad if augment else 0)
     pictures, labels = _on_host(tf, split)
-    pad = augment.pad if augment else 0
+    call = host.Call(lambda step: draw(int(step)), [tf.int64] + [tf.int32] * 3)
+
+    def drawn(step):
+        return tuple(tf.ensure_shape(numbers, [batch_size]) for numbers in call(step))
 
     def prepare(indices, *shifts):
         batch = tf.gather(pictures, indices)
         return augmentation.prepare(batch, mean, augment, shifts), tf.gather(labels, indices)
 
-    dataset = tf.data.Dataset.from_generator(
-        lambda: draws.steps(seed, start_step, len(split), batch_size, pad),
-        output_signature=(
-            tf.TensorSpec([batch_size], tf.int64),
-            *[tf.TensorSpec([batch_size], tf.int32)] * 3,
-        ),
-    )
+    dataset = tf.data.Dataset.range(start_step, 2**62).map(drawn)
     return _finish(tf, dataset.map(prepare, num_parallel_calls=1))
 
 

@@ -4,6 +4,7 @@ The split is moved to the device once, as uint8 (CIFAR-10's 50,000 pictures are 
 sends a few numbers for each picture, and looks up, crops and flips there.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import keras
@@ -28,7 +29,8 @@ def training(
         return augmentation.prepare(batch, mean, augment, shifts), ops.take(labels, indices, axis=0)
 
     prepare = _compiled(prepare)
-    steps = draws.steps(seed, start_step, len(split), batch_size, pad)
+    draw = draws.step(seed, len(split), batch_size, pad)
+    steps = map(draw, itertools.count(start_step))
     return (prepare(pictures, labels, *map(_small, step)) for step in steps)
 
 

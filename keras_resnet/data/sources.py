@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from keras_resnet.data import cifar, folders, shards
+from keras_resnet.data import cifar, folders, host, shards
 from keras_resnet.data.splits import HELD_OUT, Encoded, Names, Source, Split, holdout
 
 
@@ -138,6 +138,7 @@ def _tfds_split(tfds, builder, name, split, on_bad):
     image, _ = builder.info.supervised_keys
     fixed = None not in builder.info.features[image].shape
     decoders = None if fixed else {image: tfds.decode.SkipDecoding()}
+    host.tensorflow()
     try:
         dataset = builder.as_dataset(split=split, as_supervised=True, decoders=decoders)
     except AssertionError:  # how tensorflow-datasets says that the files are not there

@@ -10,23 +10,17 @@ name says) is decoded by Pillow in the reading threads. EXIF orientation is not 
 `images.decode`).
 """
 
-import atexit
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_resnet.data import draws
+from keras_resnet.data import draws, host
 from keras_resnet.data.reader import Picture, Reader
 from keras_resnet.data.splits import Split
-
-if keras.backend.backend() != "tensorflow":  # the card is the backend's; TensorFlow would fill it
-    tf.config.set_visible_devices([], "GPU")
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 _BLACK = Picture(np.zeros((1, 1, 3), np.uint8), 1, 1)  # stands where there is no picture
@@ -82,10 +76,15 @@ class Feed:
         augment: Callable | None = None,
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
     ):
+        host.tensorflow()
         self._per_epoch = draws.steps_per_epoch(len(split), batch_size)
         self._positions = _positions(batch_size, part)
         self._batch_size, self._window, self._size, self._seed = batch_size, window, size, seed
-        self._augment, self._labels = augment, split.labels.astype(np.int32)
+        self._augment, self._labels = None, split.labels.astype(np.int32)
+        if augment:
+            self._augment = host.Call(
+                lambda picture, *place: augment(picture, draws.generator(seed, *place)), tf.uint8
+            )
         self._reader, self._runs = Reader(split, on_bad), split.pictures.runs
         self._failing = set()  # (step, index) whose window cannot be decoded
         self._order, self._lock = (None, None), threading.Lock()
@@ -160,17 +159,15 @@ class Feed:
         picture = _resize(_decode(encoded, box, kind), self._size, self._window.antialias)
         picture = tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
         if self._augment:
-            picture = _python(self._augmented, [picture, *place], tf.uint8)
-            picture = tf.ensure_shape(picture, [self._size, self._size, 3])
+            augmented = self._augment(picture, *place)
+            picture = tf.ensure_shape(augmented, [self._size, self._size, 3])
         return picture, label
-
-    def _augmented(self, picture, step, position):
-        return self._augment(picture, draws.generator(self._seed, step, position))
 
 
 def fake(batch_size: int, size: int, classes: int = 1000, seed: int = 0) -> tf.data.Dataset:
     """One batch of noise again and again, as `training` gives them: what a device can do when it
     never waits for input."""
+    host.tensorflow()
     random = np.random.default_rng(seed)
     pictures = random.integers(0, 256, (batch_size, size, size, 3), np.uint8)
     labels = random.integers(0, classes, batch_size, np.int32)
@@ -211,6 +208,7 @@ class Evaluation:
         part: tuple[int, int] = (0, 1),
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
     ):
+        host.tensorflow()
         indices, weights = draws.once(len(split), batch_size)
         positions = _positions(batch_size, part)
         self._indices, self._weights = indices[:, positions], weights[:, positions]
@@ -300,64 +298,14 @@ def _positions(batch_size, part):
     return np.arange(worker * share, (worker + 1) * share)
 
 
-class _Ending:
-    """Lets a process end while datasets still run ahead.
-
-    A thread of tf.data that is within Python when the interpreter ends is never heard of again, and
-    whoever frees its iterator waits for it: 5 of 12 processes hung. So at exit calls are refused,
-    and those under way waited for, until the buffers are full and none comes any more.
-    """
-
-    def __init__(self):
-        self._lock, self._ending = threading.Lock(), False
-        self._running, self._last = 0, -1.0
-
-    def __enter__(self):
-        with self._lock:
-            self._last = time.monotonic()
-            if self._ending:
-                raise RuntimeError("The process is ending.")
-            self._running += 1
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._running -= 1
-            self._last = time.monotonic()
-
-    def wait(self):
-        with self._lock:
-            self._ending = True
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with self._lock:
-                if not self._running and time.monotonic() - self._last > 0.25:
-                    return
-            time.sleep(0.02)
-
-
-_ending = _Ending()
-atexit.register(_ending.wait)
-
-
-def _python(function, inputs, types):
-    """`tf.numpy_function` of a function without side effects."""
-
-    def call(*arguments):
-        with _ending:
-            return function(*arguments)
-
-    return tf.numpy_function(call, inputs, types, stateful=False)
-
-
 def _read_ahead(steps, read, signature):
     """A dataset of the pictures of `steps`, one by one; two batches are read at the same time."""
-    types = [spec.dtype for spec in signature]
+    call = host.Call(lambda step: read(int(step)), [spec.dtype for spec in signature])
 
     def read_step(step):
-        elements = _python(lambda step: read(int(step)), [step], types)
         return tuple(
             tf.ensure_shape(element, spec.shape)
-            for element, spec in zip(elements, signature, strict=True)
+            for element, spec in zip(call(step), signature, strict=True)
         )
 
     dataset = tf.data.Dataset.range(steps.start, steps.stop)
@@ -431,7 +379,7 @@ def _resize(picture, size, antialias):
         return tf.cast(resized + 0.5, tf.uint8)
 
     def averaging():  # TensorFlow's own takes twice as long
-        return _python(lambda pixels: _averaged(pixels, size), [picture], tf.uint8)
+        return _average(picture, size)
 
     if antialias:  # enlarging, both are the same
         shrinking = tf.reduce_any(tf.shape(picture)[:2] > size)
@@ -443,3 +391,6 @@ def _resize(picture, size, antialias):
 
 def _averaged(pixels, size):
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+_average = host.Call(_averaged, tf.uint8)

@@ -39,14 +39,12 @@ def test_crops_without_a_border_only_flip():
 @pytest.mark.parametrize("n, batch", [(10, 3), (12, 4), (5, 5)])
 def test_steps_go_through_epochs_and_start_anywhere(n, batch):
     per_epoch = draws.steps_per_epoch(n, batch)
-    steps = list(itertools.islice(draws.steps(7, 0, n, batch, 2), 3 * per_epoch))
+    steps = [*map(draws.step(7, n, batch, 2), range(3 * per_epoch))]
     for epoch in range(3):
         seen = np.concatenate([s[0] for s in steps[epoch * per_epoch : (epoch + 1) * per_epoch]])
         np.testing.assert_array_equal(seen, draws.permutation(7, epoch, n)[: per_epoch * batch])
     for start in range(3 * per_epoch):
-        for drawn, again in zip(
-            next(draws.steps(7, start, n, batch, 2)), steps[start], strict=True
-        ):
+        for drawn, again in zip(draws.step(7, n, batch, 2)(start), steps[start], strict=True):
             np.testing.assert_array_equal(drawn, again)
 
 

@@ -1,9 +1,13 @@
 """Streams of encoded pictures: the right windows of the right files, from any step, in any share."""
 
+import gc
 import io
+import json
 import pathlib
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +15,11 @@ from PIL import Image
 
 tf = pytest.importorskip("tensorflow", reason="the streams are tf.data")
 
-from keras_resnet.data import draws, folders, images, stream  # noqa: E402
+from keras_resnet.data import batches, draws, folders, images, pipeline, stream  # noqa: E402
+from keras_resnet.data.augment import CropFlip  # noqa: E402
+from keras_resnet.data.batch_augment import Mix  # noqa: E402
+from keras_resnet.data.randaugment import RandAugment  # noqa: E402
+from keras_resnet.data.reader import Reader  # noqa: E402
 from keras_resnet.data.splits import Encoded, Split  # noqa: E402
 from keras_resnet.data.windows import RandomResizedCrop, ScaleCrop  # noqa: E402
 
@@ -469,6 +477,135 @@ def test_tf_data_is_told_what_to_do(twenty):
     assert options.autotune.enabled is False and options.deterministic is True
     policy = options.experimental_distribute.auto_shard_policy
     assert policy == tf.data.experimental.AutoShardPolicy.OFF
+
+
+def alive():
+    """(readers, their threads) of this process."""
+    gc.collect()
+    deadline = time.monotonic() + 10
+    readers = sum(isinstance(each, Reader) for each in gc.get_objects())
+    while time.monotonic() < deadline:  # a thread takes a moment to end
+        threads = sum(thread.name.startswith("reader") for thread in threading.enumerate())
+        if not threads:
+            break
+        time.sleep(0.02)
+    return readers, threads
+
+
+def slowly(files):
+    """A split whose files are waited for, so that threads read."""
+
+    def read(name):
+        time.sleep(1e-3)
+        return files[name]
+
+    return Split(np.zeros(len(files), np.int32), Encoded(tuple(files), read, "skip"))
+
+
+FEW = {f"{i}": jpeg(smooth(i, 60, 60)) for i in range(24)}
+
+
+def evaluated():
+    view = lambda picture: tf.image.resize(picture, [8, 8])  # noqa: E731
+    assert len([*stream.evaluation(slowly(FEW), 16, view)]) == 2
+
+
+def trained(feed=None):
+    window, augment = ScaleCrop(40, 60, antialias=True), RandAugment()
+    feed = feed or stream.Feed(slowly(FEW), 4, window=window, size=32, augment=augment)
+    mixed = batches.augmented(feed.batches(3), classes=3, batch_size=4, mix=Mix(0.2))
+    assert len([*mixed.take(2)]) == 2
+
+
+def held():
+    pictures = Split(np.zeros(24, np.int32), np.zeros((24, 8, 8, 3), np.uint8))
+    assert len([*pipeline.training(pictures, 4, augment=CropFlip(1, True)).take(2)]) == 2
+
+
+def test_what_was_read_is_let_go():
+    for _ in range(4):
+        evaluated()
+        trained()
+    del _
+    assert alive() == (0, 0)
+
+
+LEAK = """
+import gc, json, sys, threading
+sys.path[:0] = sys.argv[1:]
+from data import test_stream
+feed = test_stream.stream.Feed(
+    test_stream.slowly(test_stream.FEW), 4, window=test_stream.SMALL, size=32
+)
+seen = []
+for i in range(101):
+    test_stream.evaluated()
+    test_stream.trained(feed)
+    test_stream.held()
+    if i % 25 == 0:
+        gc.collect()
+        pages = int(open("/proc/self/statm").read().split()[1])
+        threads = [thread.name for thread in threading.enumerate()]
+        readers = sum(isinstance(o, test_stream.Reader) for o in gc.get_objects())
+        seen.append((readers, len(threads), len(gc.get_objects()), pages * 4096))
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_evaluations_leave_memory_and_threads_flat(run_python):
+    """Beside a hundred times of asking a feed, and pictures held in memory, for other batches."""
+    said = run_python(LEAK, str(pathlib.Path(__file__).parents[1]))
+    first, second, *_, last = json.loads(said.splitlines()[-1])
+    assert (first[0], last[0]) == (1, 1)  # the feed's
+    assert last[1] <= 20  # its threads, at most 16, and those of the last evaluation that end
+    assert last[2] - second[2] < 1000  # objects
+    assert last[3] - second[3] < 20e6  # bytes
+
+
+def test_batches_need_nobody_but_their_iterator():
+    iterator = iter(
+        batches.augmented(
+            stream.training(slowly(FEW), 4, window=SMALL, size=32, augment=RandAugment()),
+            classes=3, batch_size=4, mix=Mix(0.2),
+        )
+    )  # fmt: skip
+    gc.collect()
+    for _ in range(20):
+        next(iterator)
+        gc.collect()
+
+
+IMPORTS = """
+import os, pkgutil, signal, sys, warnings
+import absl.logging, keras, matplotlib.figure, tensorflow as tf
+from tensorflow.python.eager import context
+
+asked = []
+def refuse(devices, kind):
+    asked.append((devices, kind))
+    raise RuntimeError("Visible devices cannot be modified after being initialized")
+tf.config.set_visible_devices = refuse
+before = dict(os.environ), keras.config.dtype_policy().name, signal.getsignal(signal.SIGTERM)
+import keras_resnet
+for module in pkgutil.walk_packages(keras_resnet.__path__, "keras_resnet."):
+    if module.name != "keras_resnet.beam":
+        __import__(module.name)
+after = dict(os.environ), keras.config.dtype_policy().name, signal.getsignal(signal.SIGTERM)
+assert before == after
+assert not asked and not context.context()._initialized
+tf.constant(0)
+sys.path.insert(0, sys.argv[1])
+from data import test_stream
+test_stream.evaluated()
+test_stream.evaluated()
+assert asked == [([], "GPU")], asked
+"""
+
+
+def test_no_import_configures_and_tensorflow_may_have_run_before(run_python):
+    """Its GPUs are hidden from it when it is first used, if they still can be."""
+    run_python(IMPORTS, str(pathlib.Path(__file__).parents[1]), env={"KERAS_BACKEND": "torch"})
 
 
 @pytest.mark.slow
