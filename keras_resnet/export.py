@@ -54,8 +54,8 @@ def save(
     - predict_bytes: "image_bytes" string [N], JPEG or PNG (or WebP) files of any size -> the `top` best, "classes"
       string, "scores" and "indices" int32, all [N,top], best first; "valid" bool [N] and "reason" string [N]. A bad
       picture leaves the others alone: its reason is one of `REASONS`, its classes are "", scores 0, indices -1.
-      Files are decoded side by side on all cores, each of at most `data.images.MAX_PIXELS` pixels, else too_large,
-      unread. EXIF orientation is not applied (see `data.images.decode`).
+      Files are decoded side by side on all cores; what `data.images.decode` refuses as too large, by its header, is
+      too_large here. EXIF orientation is not applied (see `data.images.decode`).
 
     Args:
         model: a classifier of pictures with 1 or 3 channels, ending in softmax or logits.
@@ -394,6 +394,7 @@ def _decode(file, channels, webp, view, blank):
             height,
             width,
             lambda: tf.io.decode_jpeg(file, channels, dct_method="INTEGER_ACCURATE"),
+            _scans(file),
         )
 
     def png():
@@ -401,18 +402,23 @@ def _decode(file, channels, webp, view, blank):
         return within(height, width, lambda: tf.io.decode_png(file, channels))
 
     def webp_picture():
-        def pixels():
-            colours = tf.io.decode_webp(file)[0, ..., :3]  # of one frame; transparency is dropped
+        def pixels():  # of one frame; transparency is dropped
+            colours = tf.io.decode_webp(_webp_alone(file))[0, ..., :3]
             return tf.image.rgb_to_grayscale(colours) if channels == 1 else colours
 
         return within(*_webp_size(file), pixels)
 
-    def within(height, width, pixels):
+    def within(height, width, pixels, scans=1):
+        """As `data.images.decode` refuses what is too large."""
+
         def seen():
             return _VALID, view(tf.ensure_shape(pixels(), [None, None, channels]))
 
         count = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
-        return tf.cond(count > images.MAX_PIXELS, lambda: (_TOO_LARGE, blank), seen)
+        held = images.PIXELS_PER_BYTE * tf.cast(tf.strings.length(file), tf.int64)
+        most = tf.minimum(tf.cast(images.MAX_PIXELS, tf.int64), images.FREE_PIXELS + held)
+        too_large = (count > most) | (count * scans > images.MAX_SCANNED_PIXELS)
+        return tf.cond(too_large, lambda: (_TOO_LARGE, blank), seen)
 
     head = tf.strings.substr(file, 0, 12) + b"\0" * 12  # a substring must begin within
 
@@ -434,6 +440,44 @@ def _numbers(file, first, count, dtype, little_endian=True):
 
     piece = tf.strings.substr(file, first, count * dtype.size)
     return tf.ensure_shape(tf.io.decode_raw(piece, dtype, little_endian=little_endian), [count])
+
+
+def _scans(file):
+    """How many scans a JPEG has at most, int64."""
+    import tensorflow as tf
+
+    content = tf.io.decode_raw(file, tf.uint8)
+    return tf.math.count_nonzero((content[:-1] == 0xFF) & (content[1:] == 0xDA))
+
+
+def _webp_alone(file):
+    """A WebP file that ends with its picture's chunk: TensorFlow would read on where that is too short."""
+    import tensorflow as tf
+
+    def size(place):
+        return tf.cast(_numbers(file, place + 4, 1, tf.int32)[0], tf.int64)
+
+    def other(place):
+        name = tf.strings.substr(file, place, 4)
+        return (name != b"VP8 ") & (name != b"VP8L")
+
+    def following(place):
+        return [place + 8 + size(place) + size(place) % 2]
+
+    zero = tf.constant(0, tf.int64)
+    picture = tf.while_loop(other, following, [zero + 12], maximum_iterations=64)[0]
+    end = picture + 8 + size(picture)
+    said = 8 + size(zero)  # of the whole file
+    whole = [
+        tf.debugging.assert_less_equal(end, said),
+        tf.debugging.assert_less_equal(said, tf.cast(tf.strings.length(file), tf.int64)),
+    ]
+    with tf.control_dependencies(whole):
+        chunks = tf.strings.substr(file, zero + 12, end - 12)
+    chunks += tf.cond(tf.equal(end % 2, 0), lambda: b"", lambda: b"\0")
+    length = tf.bitcast(4 + tf.strings.length(chunks), tf.uint8)
+    letters = tf.gather(tf.constant([bytes([i]) for i in range(256)]), tf.cast(length, tf.int32))
+    return b"RIFF" + tf.strings.reduce_join(letters) + b"WEBP" + chunks
 
 
 def _webp_size(file):

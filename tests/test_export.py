@@ -13,7 +13,7 @@ import zlib
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import child
@@ -61,7 +61,15 @@ def good():
         encoded(pictures[6], "WEBP", lossless=True),
         encoded(pictures[7], "WEBP", quality=80),
         encoded(pictures[7], "WEBP", lossless=True, exif=b"Exif\0\0" + bytes(20)),  # VP8X
+        encoded(pictures[6].convert("RGBA"), "WEBP", icc_profile=bytes(333)),
+        encoded(pictures[3], "PNG", pnginfo=text(20_000_000)),
     ]
+
+
+def text(length):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "a" * length, zip=True)
+    return info
 
 
 def bomb(kind):
@@ -86,11 +94,11 @@ def animation():
     return encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=100)
 
 
-def huge_webp(form):
+def huge_webp(form, size=b"\xff\xff\xff\x0f"):
     """Headers alone: 16,384 pixels a side, lossy and lossless; 2**24 by 1 on a canvas."""
     content = {
         b"VP8 ": bytes(6) + b"\xff\x3f\xff\x3f",
-        b"VP8L": b"\x2f\xff\xff\xff\x0f",
+        b"VP8L": b"\x2f" + size,
         b"VP8X": bytes(4) + b"\xff" * 3 + b"\x07\0\0",
     }[form]
     return (
@@ -300,6 +308,11 @@ for count in (1, 32, 3, 1, 32):
 
 def test_bad_files_leave_the_others_alone(model, served, good):
     whole = good[0]
+    claim = huge_webp(b"VP8L", (9399 | 9399 << 14).to_bytes(4, "little"))
+    last = good[1].rindex(b"\xff\xda")
+    scans = good[1][:-2] + 600_000 * good[1][last:-2] + good[1][-2:]
+    short = len(good[6]) - 20 - 30
+    beyond = good[6][:16] + short.to_bytes(4, "little") + good[6][20:]
     bad = {
         b"": "empty",
         b"\xff": "unknown_format",
@@ -321,6 +334,9 @@ def test_bad_files_leave_the_others_alone(model, served, good):
         huge_webp(b"VP8L"): "too_large",
         huge_webp(b"VP8X"): "too_large",
         animation(): "undecodable",
+        claim: "too_large",
+        scans: "too_large",
+        beyond: "undecodable",  # as Pillow, which does not read on in the next chunk
     }
     files, reasons, wanted = [], [], answers(served, good)
     for i, (file, reason) in enumerate(bad.items()):

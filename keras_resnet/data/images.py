@@ -6,6 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_resnet.data import containers
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 # Pillow knows dozens of formats, some of which call other programs; pictures here are these alone.
@@ -14,7 +16,14 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 # Second bytes of JPEG's markers, without those that stand within a scan: stuffing, restarts, fill.
 _ENDS_SCAN = ~np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF])
 
-MAX_PIXELS = 89_478_485  # of one picture: 256 MiB of RGB, the bound from which on Pillow warns
+# The bounds on one picture, by its header, before it is decoded: the same in evaluation, training,
+# explanations and exports.
+MAX_PIXELS = 89_478_485  # 256 MiB of RGB, the bound from which on Pillow warns
+# A file of n bytes holds at most FREE_PIXELS + n * PIXELS_PER_BYTE. PNG's limit is 8,256 a byte (1 bit
+# a pixel, deflated 1032:1), JPEG's 512; one colour takes libwebp 1 byte for 25,600. A WebP of 34 bytes
+# may claim any size, and be sound.
+FREE_PIXELS, PIXELS_PER_BYTE = 2**22, 2**15
+MAX_SCANNED_PIXELS = 16 * MAX_PIXELS  # of a JPEG in all its scans; progressive ones have about 10
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -25,18 +34,26 @@ def decode(encoded: bytes) -> np.ndarray:
     accuracies were measured.
 
     Raises:
-        ValueError: not a picture, truncated, damaged, or of more than `MAX_PIXELS`; says which in
-            a few words.
+        ValueError: not a picture, truncated, damaged, or beyond the bounds above; says which in a
+            few words.
+        MemoryError: there is too little for a sound picture.
     """
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
-            if too_large(image.height, image.width):
-                raise ValueError(too_large(image.height, image.width))
+        plain = containers.pixels_alone(encoded)
+        with Image.open(io.BytesIO(plain), formats=_FORMATS) as image:
+            size = image.height, image.width
+            refusal = too_large(*size, encoded)
+            if image.format in ("JPEG", "MPO"):
+                refusal = refusal or _too_many_scans(*size, encoded)
+            if refusal:
+                raise ValueError(refusal)
             if image.mode.startswith("I"):  # 16 bits: Pillow would clip at 255 instead of scaling
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return np.array(image.convert("RGB"))
     except Image.UnidentifiedImageError:
         raise ValueError("not a picture, whatever its name says") from None
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
         raise ValueError(f"cannot be decoded: {error}") from None
 
@@ -155,8 +172,18 @@ def _sound_scan(segment, frame, tables):
     return needed <= tables
 
 
-def too_large(height: int, width: int) -> str | None:
-    """Why a picture of that many pixels is not decoded; None if it is."""
-    if height * width <= MAX_PIXELS:
+def too_large(height: int, width: int, encoded: bytes) -> str | None:
+    """Why a picture of that size in these bytes is not decoded; None if it is."""
+    if height * width > MAX_PIXELS:
+        return f"is {width}x{height}, more than the {MAX_PIXELS:,} pixels that are decoded"
+    if height * width > FREE_PIXELS + PIXELS_PER_BYTE * len(encoded):
+        return f"claims {width}x{height} pixels, more than {len(encoded):,} bytes can hold"
+    return None
+
+
+def _too_many_scans(height, width, encoded):
+    """Why a JPEG is not decoded; None if it is. An empty scan of 31 bytes passes over all pixels."""
+    scans = encoded.count(b"\xff\xda")
+    if scans * height * width <= MAX_SCANNED_PIXELS:
         return None
-    return f"is {width}x{height}, more than the {MAX_PIXELS:,} pixels that are decoded"
+    return f"has {scans} scans of {width}x{height} pixels, too many to decode"

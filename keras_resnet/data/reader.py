@@ -142,7 +142,7 @@ def _open(read, name, known):
         return f"cannot be read: {error}"
     size = known if known[0] else images.jpeg_size(encoded)
     if size:
-        return images.too_large(*size) or Picture(encoded, *size)
+        return images.too_large(*size, encoded) or Picture(encoded, *size)
     try:
         pixels = images.decode(encoded)
     except ValueError as error:
