@@ -52,6 +52,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.8",
             "ruff==0.17.5",
+            "scipy>=1.13",  # distributions that draws are held against
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",

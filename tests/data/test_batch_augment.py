@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy import stats
 
 from keras_resnet.data import batch_augment, draws
 
@@ -92,13 +93,33 @@ def test_mix_by_hand(pictures, mix):
     assert cuts > 0 or not mix[1]
 
 
-@pytest.mark.parametrize("parameter", [0.1, 1.0, 4.0])
-def test_beta_has_its_moments(parameter):
-    drawn = np.array([draws.beta(parameter, 0, step) for step in range(4000)])
-    variance = 1 / (4 * (2 * parameter + 1))
-    assert abs(drawn.mean() - 0.5) < 4 * np.sqrt(variance / 4000)
-    assert abs(drawn.var() / variance - 1) < 0.1
+@pytest.mark.parametrize("parameter", [0.01, 0.1, 0.2, 0.5, 1, 2, 8, 20, 50, 1000])
+def test_beta_is_scipy_s(parameter, monkeypatch):
+    """Kolmogorov-Smirnov, p > 0.001; of 0.01 a third rounds to 1, so each half by itself."""
+    asked = []
+    uniform = draws.uniform
+    monkeypatch.setattr(draws, "uniform", lambda *key: asked.append(key) or uniform(*key))
+    drawn = np.array([draws.beta(parameter, 3, step) for step in range(2500)])
+    assert len(asked) == len(drawn)  # bounded: numbers are made once
     assert ((drawn >= 0) & (drawn <= 1)).all()
+    distribution = stats.beta(parameter, parameter)
+    low = drawn[drawn < 0.5]
+    assert stats.binomtest(len(low), len(drawn)).pvalue > 0.001
+    assert stats.kstest(low, lambda x: 2 * distribution.cdf(x)).pvalue > 0.001
+    if parameter >= 0.1:
+        assert stats.kstest(drawn, distribution.cdf).pvalue > 0.001
+    assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.07
+
+
+def test_beta_is_a_function_of_seed_and_step():
+    keys = [(seed, step) for seed in (0, 1) for step in range(50)]
+    drawn = [draws.beta(0.8, *key) for key in keys]
+    assert drawn == [draws.beta(0.8, *key) for key in keys] and len({*drawn}) == 100
+    np.testing.assert_allclose(
+        drawn[:3], [0.3786291769777943, 0.08353043570382856, 0.9030999775379767], rtol=1e-12
+    )
+    mixed = batch_augment.Mix(mixup=20).draw(0, 7, 4, 32, 32)
+    np.testing.assert_allclose(mixed["blend"], [draws.beta(20, 0, 7)] * 4, rtol=1e-6)
 
 
 def test_normal_has_its_moments_and_no_infinity():
