@@ -415,8 +415,7 @@ def write_card(networks, files_found, form, final):
     card = {
         "networks": [FLAGS.model or model.name for model in networks],
         "weights": [
-            {"file": os.path.basename(found.path), "sha256": weights.sha256(found.path)}
-            for found in files_found
+            {"file": found.name, "sha256": weights.sha256(found.path)} for found in files_found
         ],
         "contracts": [dataclasses.asdict(found.contract) for found in files_found],
         "evaluations": {},

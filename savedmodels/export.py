@@ -89,11 +89,12 @@ CALIBRATION = 200  # pictures, at most
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
     refuse_contradictions()
-    model, contract, shown_as = served()
+    model, found, shown_as = served()
+    contract = found.contract
     size, resize, interpolation = shown_as
     names = read_labels(FLAGS.labels) if FLAGS.labels else contract.class_names
     names = export.names_for(names, model.output_shape[-1])
-    described = describe(model, contract, names, shown_as)
+    described = describe(model, found, names, shown_as)
     out = pathlib.Path(FLAGS.out)
     counts = {}
     if FLAGS.format == "savedmodel":
@@ -160,10 +161,10 @@ def refuse_contradictions():
 
 
 def served():
-    """The network, the contract of its weights, and how it is shown pictures (`view_of`)."""
+    """The network, the `weights.Found` of its file, and how it is shown pictures (`view_of`)."""
     model, found = network(FLAGS.weights, FLAGS.model, size=FLAGS.size)
     shown_as = view_of(model, found.contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
-    return model, found.contract, shown_as
+    return model, found, shown_as
 
 
 def read_labels(path):
@@ -292,8 +293,9 @@ def shown(split, shown_as):
 # --- the card
 
 
-def describe(model, contract, names, shown_as):
+def describe(model, found, names, shown_as):
     """What the card says, but for the files."""
+    contract = found.contract
     size, resize, interpolation = shown_as
     fixed = None not in model.input_shape[1:]
     trainable, total = analysis.parameters(model)
@@ -320,8 +322,8 @@ def describe(model, contract, names, shown_as):
         "source": contract.source,
         "licence": contract.licence,
         "weights": {
-            "file": os.path.basename(FLAGS.weights),
-            "sha256": weights.sha256(FLAGS.weights),
+            "file": found.name,
+            "sha256": weights.sha256(found.path),
         },
         "versions": runtime.versions().splitlines(),
         "command": shlex.join(["python", "savedmodels/export.py", *sys.argv[1:]]),

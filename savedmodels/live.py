@@ -27,7 +27,7 @@ flags.DEFINE_string("answers", None, "The .npz file to write.")
 
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
-    model, _, shown_as = exporting.served()
+    model, found, shown_as = exporting.served()
     split, _ = exporting.pictures_of(FLAGS.data, [])
     pictures, places = exporting.shown(split, shown_as)
     if not pictures:
@@ -42,7 +42,7 @@ def run() -> dict:
         lengths=np.array([len(file) for file in files]),
         pictures=np.stack(pictures),
         probabilities=scores.astype(np.float32),
-        weights=weights.sha256(FLAGS.weights),
+        weights=weights.sha256(found.path),
     )
     return {"examples": len(pictures), "left_out": len(split) - len(pictures) + len(split.bad)}
 

@@ -160,7 +160,7 @@ def test_an_average_is_taken_and_the_other_on_demand(raw, average, state, net, t
     torch.save({raw: state, average: scaled(state)}, path)
     assert_is(f"{path}#{raw}", net)
     found = weights.find(f"{path}#{raw}", "ResNet20")
-    assert found.path == str(path)
+    assert (found.path, found.name) == (str(path), f"x.pth#{raw}")
 
 
 def test_several_networks_are_asked_about(state, net, tmp_path):

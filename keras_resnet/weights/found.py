@@ -30,6 +30,7 @@ class Found:
         classes: of its classifier; None where it has none.
         channels: of the pictures that it reads.
         content: what `load` needs.
+        part: which of several networks in the file was asked for; None where none was.
     """
 
     path: object
@@ -40,6 +41,13 @@ class Found:
     classes: int | None
     channels: int
     content: object
+    part: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file or folder, with what was asked for of it."""
+        name = os.path.basename(os.path.normpath(self.path))
+        return name if self.part is None else f"{name}#{self.part}"
 
     def preprocessing(self, asked):
         """For the network that takes these weights: what was `asked` for, or with "auto" theirs.
@@ -162,7 +170,7 @@ def _looked_into(path, network, contract, part):
     own = contract or read.contract
     known = own or Contract(network, "torch")
     return Found(
-        path, read.form, network, known, bool(own), read.classes, read.channels, read.tensors
+        path, read.form, network, known, bool(own), read.classes, read.channels, read.tensors, part
     )
 
 
