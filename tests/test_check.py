@@ -14,10 +14,11 @@ from PIL import Image
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import child
-from telling import network, smooth
+from telling import network, randomised, smooth
 
 from keras_resnet import applications, weights
 from keras_resnet.data import images, views
+from keras_resnet.weights import tensors
 
 tf = pytest.importorskip("tensorflow")
 KIT = pathlib.Path(__file__).parents[1] / "savedmodels"
@@ -263,6 +264,37 @@ def test_mistakes_end_in_one_sentence(given, sentence, place, tmp_path):
     assert line.startswith("export.py: ")
     assert sentence in line
     assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_of_timm_s_is_evaluated_exported_and_checked(place, tmp_path):
+    """Its config.json alone says how: no flag does."""
+    from safetensors.numpy import save_file
+
+    net = randomised(applications.get("ResNet18")(classes=6, input_shape=(32, 32, 3)))
+    weights.save_safetensors(net, tmp_path / "bare.safetensors", "timm", None)
+    found = tensors.safetensors(tmp_path / "bare.safetensors")
+    folder = tmp_path / "timm"
+    folder.mkdir()
+    save_file({name: found.read(name) for name in found}, folder / "model.safetensors")
+    given = {
+        "input_size": [3, 32, 32], "crop_pct": 0.89, "interpolation": "bicubic",
+        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    }  # fmt: skip
+    config = {"architecture": "resnet18", "pretrained_cfg": given, "label_names": CLASSES}
+    (folder / "config.json").write_text(json.dumps(config))
+    ended = export(tmp_path, f"--weights={folder}", f"--out={tmp_path}/served")
+    assert ended.code == 0, ended.err
+    card = json.loads((tmp_path / "served/1/card.json").read_text())
+    assert card["network"] == "ResNet18" and card["labels"] == list(CLASSES)
+    assert [card["input"][name] for name in ("size", "resize", "interpolation")] == [
+        32,
+        35,
+        "bicubic",
+    ]
+    done = check(tmp_path / "served", f"--weights={folder}", f"--data={place}/data", "--seconds=0")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["top1_equal"]["predict_bytes"] == 18
 
 
 # --- check.py
