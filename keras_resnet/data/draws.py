@@ -5,7 +5,6 @@ on the version of NumPy, on the backend or on the machine.
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 
 import numpy as np
