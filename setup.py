@@ -43,7 +43,6 @@ setup(
             "tensorflow-serving-api>=2.20",
             "aiohttp>=3.14",
             "grpcio>=1.66",
-            "requests>=2.32",
         ],
         "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
         "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py

@@ -4,21 +4,32 @@
     python savedmodels/client.py --server=grpc://localhost:8500 --model=resnet50 --out=json holiday/
 
 Sends the files as they are (JPEG, PNG, what the model was exported for) to the signature
-`predict_bytes`; folders are searched for pictures by their names. This file needs `absl-py` and
-`requests` alone, gRPC `tensorflow-serving-api` besides: copy it to where the pictures are.
+`predict_bytes`; folders are searched for pictures by their names. This file needs `absl-py`
+alone, gRPC `tensorflow-serving-api` besides: copy it to where the pictures are.
 
 Standard output: a table, or a line of JSON a picture; then one line of JSON with the figures.
 Exit codes: 0 every picture was classified; 1 some are no pictures, each named with the reason; 2 a
-mistake in the command, or the server refused it; 3 the server was not reached in --retries.
+mistake in the command, or the server refused it, or answered what no server of these does; 3 the
+server was not reached in --retries.
+
+A request ends after --timeout, whatever the server sends until then; goes to --server itself, not by a
+proxy, and nowhere else, whatever the server says; and has an answer of at most 32 MiB.
 """
 
 import base64
+import contextlib
+import http.client
 import itertools
 import json
+import math
 import pathlib
 import random
+import socket
+import ssl
 import sys
+import threading
 import time
+import unicodedata
 import urllib.parse
 
 from absl import app, flags
@@ -34,12 +45,15 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum("out", "table", ["table", "json"], "What is written for each picture.")
 flags.DEFINE_integer("batch_size", 16, "Pictures a request.", lower_bound=1)
-flags.DEFINE_float("timeout", 30.0, "For one request, seconds.", lower_bound=0.001)
+flags.DEFINE_float(
+    "timeout", 30.0, "For one request and its whole answer, seconds.", lower_bound=0.001
+)
 flags.DEFINE_integer("retries", 8, "Times that a request is sent again.", lower_bound=0)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds before a retry; doubled each time
 PASSING = (429, 502, 503, 504)  # HTTP's codes for what may go well a moment later
+LONGEST = 32 << 20  # bytes of an answer
 
 
 class Refused(ValueError):
@@ -55,31 +69,79 @@ def rest(server: str, model: str, version: int | None = None, timeout: float = 3
 
     It raises `Refused` or `Unreached`; timeout is in seconds.
     """
-    import requests
-
-    url = f"{server.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
-    url += "" if version is None else f"/versions/{version}"
-    session = requests.Session()
+    place = urllib.parse.urlsplit(server)
+    path = f"{place.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
+    path += "" if version is None else f"/versions/{version}"
 
     def predict(pictures):
         encoded = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
-        body = {"signature_name": "predict_bytes", "inputs": encoded}
+        body = json.dumps({"signature_name": "predict_bytes", "inputs": encoded}).encode()
+        code, reason, content = _post(place, f"{path}:predict", body, timeout)
         try:
-            response = session.post(f"{url}:predict", json=body, timeout=timeout)
-            answer = response.json()
-        except requests.JSONDecodeError:
-            answer = {"error": response.text[:200] or response.reason}
-        except requests.exceptions.InvalidURL as error:
-            raise Refused(str(error)) from None
-        except requests.RequestException as error:  # no connection, too slow, cut short
-            raise Unreached(str(error)) from None
-        if response.status_code in PASSING:
-            raise Unreached(f"{response.status_code} {answer.get('error')}")
-        if response.status_code != 200 or "outputs" not in answer:
-            raise Refused(f"{response.status_code} {answer.get('error')}")
-        return answer["outputs"]
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        if code != 200:
+            error = answer.get("error") if isinstance(answer, dict) else None
+            sentence = error or content[:200].decode("utf-8", "replace").strip() or reason
+            raise (Unreached if code in PASSING else Refused)(f"{code} {str(sentence)[:1000]}")
+        return _checked(answer.get("outputs") if isinstance(answer, dict) else None, len(pictures))
 
     return predict
+
+
+def _post(place, path, body, timeout):
+    """(code, reason, content) of the answer; a redirection is an answer as well.
+
+    Raises:
+        Unreached: no whole answer in `timeout` seconds.
+        Refused: it is longer than LONGEST.
+    """
+    host, secure, late = place.hostname, place.scheme == "https", threading.Event()
+    port = place.port or (443 if secure else 80)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+
+    def end():  # what is read and written then fails at once
+        late.set()
+        with contextlib.suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.connect()
+        if secure:
+            connection.sock = ssl.create_default_context().wrap_socket(
+                connection.sock, server_hostname=host, do_handshake_on_connect=False
+            )
+            connection.sock.do_handshake()
+        if late.is_set():
+            raise TimeoutError
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered
+            connection.request("POST", path, body, headers)
+        response, parts, length = connection.getresponse(), [], 0
+        while not late.is_set() and (part := response.read1(1 << 16)):
+            length += len(part)
+            if length > LONGEST:
+                raise Refused(
+                    f"an answer of more than {LONGEST} bytes: send fewer pictures at a time."
+                )
+            parts.append(part)
+        if not late.is_set():
+            if response.length:  # it was to have so many more
+                raise http.client.IncompleteRead(b"", response.length)
+            return response.status, response.reason, b"".join(parts)
+    except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+        if isinstance(error, Refused):
+            raise
+        if not late.is_set():
+            raise Unreached(str(error) or type(error).__name__) from None
+    finally:
+        timer.cancel()
+        connection.close()
+    raise Unreached(f"no whole answer within {timeout:g} s")
 
 
 def grpc(server: str, model: str, version: int | None = None, timeout: float = 30.0):
@@ -96,8 +158,9 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
     )
-    # No limit on sizes; and a server that comes back is found at once, not after gRPC's two minutes.
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    # A server that comes back is found at once, not after gRPC's two minutes.
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", LONGEST)]
+    options += [("grpc.enable_http_proxy", 0)]
     options += [("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
     channel = grpc.insecure_channel(server, options)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -114,12 +177,51 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
         try:
             outputs = stub.Predict(request, timeout).outputs
         except grpc.RpcError as error:
-            kind = Unreached if error.code() in passing else Refused
+            longer = "larger than max" in (error.details() or "")
+            kind = Unreached if error.code() in passing and not longer else Refused
             raise kind(f"{error.code().name} {error.details()}") from None
-        arrays = {name: tf.make_ndarray(proto).tolist() for name, proto in outputs.items()}
-        return {name: _text(rows) for name, rows in arrays.items()}
+        arrays = {}
+        for name, proto in outputs.items():
+            sizes = [dim.size for dim in proto.tensor_shape.dim]  # may be of more than it brings
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                if min(sizes, default=0) >= 0 and math.prod(sizes) <= LONGEST // 8:
+                    arrays[name] = _text(tf.make_ndarray(proto).tolist())
+        return _checked(arrays, len(pictures))
 
     return predict
+
+
+def _checked(outputs, count):
+    """The outputs of `count` pictures, if they are what `predict_bytes` is documented to give.
+
+    Raises:
+        Refused: they are something else.
+    """
+
+    def rows(name, fits):
+        given = outputs.get(name)
+        return isinstance(given, list) and len(given) == count and all(map(fits, given))
+
+    def several(fits):
+        return lambda row: isinstance(row, list) and len(row) == chosen and all(map(fits, row))
+
+    def a(*kinds):
+        return lambda value: type(value) in kinds
+
+    if isinstance(outputs, dict):
+        first = outputs.get("classes")
+        chosen = len(first[0]) if isinstance(first, list) and first and a(list)(first[0]) else 0
+        if (
+            rows("classes", several(a(str)))
+            and rows("scores", several(lambda x: a(int, float)(x) and math.isfinite(x)))
+            and rows("indices", several(a(int)))
+            and rows("valid", a(bool))
+            and rows("reason", a(str))
+        ):
+            return outputs
+    raise Refused(
+        f"the answer to {count} pictures is not what predict_bytes gives: is this a model of export.py?"
+    )
 
 
 def connect(server: str, model: str, version: int | None = None, timeout: float = 30.0):
@@ -129,10 +231,14 @@ def connect(server: str, model: str, version: int | None = None, timeout: float 
         ValueError: another scheme.
     """
     scheme, _, place = server.partition("://")
-    if scheme in ("http", "https") and place:
-        return rest(server, model, version, timeout)
-    if scheme == "grpc" and place:
-        return grpc(place, model, version, timeout)
+    with contextlib.suppress(ValueError):  # a port that is none
+        parts = urllib.parse.urlsplit(server)
+        plain = parts.hostname and (parts.port or True) and not set("@?#") & set(place)
+        if plain and server.isprintable() and " " not in server:
+            if scheme in ("http", "https"):
+                return rest(server, model, version, timeout)
+            if scheme == "grpc":
+                return grpc(place, model, version, timeout)
     raise ValueError(
         f"--server={server} is no address: expected http://host:8501 or grpc://host:8500."
     )
@@ -213,14 +319,30 @@ def run(paths: list[str]) -> dict:
         for file, answer in zip(batch, answers(outputs, FLAGS.top), strict=True):
             figures["classified"] += "error" not in answer
             if FLAGS.out == "json":
-                print(json.dumps({"file": str(file), **answer}, ensure_ascii=False))
+                print(harmless(json.dumps({"file": str(file), **answer}, ensure_ascii=False)))
             else:
-                print(f"{file!s:{width}}  {_row(answer)}")
+                print(harmless(f"{file!s:{width}}  {_row(answer)}"))
     return {**figures, "seconds": round(time.monotonic() - began, 3)}
 
 
+def harmless(line: str) -> str:
+    """A line as a terminal may have it: what would steer it, or is no text, is written `\\u001b`, as JSON has it.
+
+    It comes from others: names of classes and files, sentences of servers.
+    """
+    return "".join(f"\\u{ord(c):04x}" if _steers(c) else c for c in line)
+
+
+def _steers(c):
+    """Control characters, halves of surrogate pairs, ends of lines and paragraphs, changes of direction."""
+    if " " <= c <= "~":
+        return False
+    turns = "\u202a" <= c <= "\u202e" or "\u2066" <= c <= "\u2069"
+    return turns or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+
+
 def say(line: str):
-    print(line, file=sys.stderr, flush=True)
+    print(harmless(line), file=sys.stderr, flush=True)
 
 
 def _row(answer):
@@ -237,8 +359,13 @@ def _text(rows):
 
 
 def _main(argv):
+    for stream in (sys.stdout, sys.stderr):  # an encoding may lack letters that names have
+        stream.reconfigure(errors="backslashreplace")
     try:
         figures = run(argv[1:])
+    except KeyboardInterrupt:
+        say("client.py: interrupted.")
+        sys.exit(130)
     except Unreached as error:
         say(f"client.py: {FLAGS.server} was not reached in {FLAGS.retries + 1} tries: {error}")
         sys.exit(3)

@@ -1,6 +1,7 @@
 """A small SavedModel with the signatures of `keras_resnet.export`, by TensorFlow alone, and a server for it."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+from absl import flags as absl_flags
 from PIL import Image
 
 KIT = pathlib.Path(__file__).parents[1] / "savedmodels"
@@ -88,6 +90,38 @@ def png(seed, side=20):
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def own_flags():
+    """Within it, flags that a command defines stand in for those of others that were imported into this process."""
+    before = {name: absl_flags.FLAGS[name] for name in absl_flags.FLAGS}
+    for flag in before.values():
+        flag.allow_override = True
+    yield
+    for name in list(absl_flags.FLAGS):
+        if before.get(name) is not absl_flags.FLAGS[name]:
+            delattr(absl_flags.FLAGS, name)
+            if name in before:
+                absl_flags.FLAGS[name] = before[name]
+
+
+@contextlib.contextmanager
+def client():
+    """Gives `client.py` as a module."""
+    spec = importlib.util.spec_from_file_location("serving_client", KIT / "client.py")
+    module = importlib.util.module_from_spec(spec)
+    with own_flags():
+        spec.loader.exec_module(module)
+        yield module
+
+
+def command(*arguments, **environment):
+    """`client.py` in a process of its own, finished."""
+    return subprocess.run(
+        [sys.executable, str(KIT / "client.py"), *map(str, arguments)],
+        capture_output=True, text=True, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
 
 
 class Server:

@@ -7,8 +7,6 @@ must serve, as `tiny`, the folder that `python tests/serving.py FOLDER` writes.
 """
 
 import base64
-import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -25,7 +23,6 @@ import numpy as np
 import pytest
 import serving
 import tensorflow as tf
-from absl import flags as absl_flags
 from google.protobuf import json_format, text_format
 from PIL import Image
 
@@ -89,26 +86,9 @@ def stubs(server):
     channel.close()
 
 
-@contextlib.contextmanager
-def own_flags():
-    """Within it, flags that a command defines stand in for those of others that were imported into this process."""
-    before = {name: absl_flags.FLAGS[name] for name in absl_flags.FLAGS}
-    for flag in before.values():
-        flag.allow_override = True
-    yield
-    for name in list(absl_flags.FLAGS):
-        if before.get(name) is not absl_flags.FLAGS[name]:
-            delattr(absl_flags.FLAGS, name)
-            if name in before:
-                absl_flags.FLAGS[name] = before[name]
-
-
 @pytest.fixture
 def client():
-    spec = importlib.util.spec_from_file_location("serving_client", serving.KIT / "client.py")
-    module = importlib.util.module_from_spec(spec)
-    with own_flags():
-        spec.loader.exec_module(module)
+    with serving.client() as module:
         yield module
 
 
@@ -491,23 +471,16 @@ def test_client_tries_again(client):
         client.persistent(predict, 1)([])
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, str(serving.KIT / "client.py"), *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 def test_client_command(server, album):
     url = f"--server={server.url}"
-    done = command(url, "--model=tiny", "--top", "2", "--batch_size=2", album)
+    done = serving.command(url, "--model=tiny", "--top", "2", "--batch_size=2", album)
     *rows, figures = done.stdout.splitlines()
     assert done.returncode == 1 and len(rows) == 6, done.stderr
     assert re.search(r"0\.png +\d+\.\d% \w+ +\d+\.\d% \w+$", rows[0])
     assert rows[5].endswith("no picture: unknown_format")
     figures = json.loads(figures)
     assert (figures["pictures"], figures["classified"], figures["retries"]) == (6, 5, 0)
-    done = command(url, "--model=tiny", "--top=1", "--out=json", album / "0.png")
+    done = serving.command(url, "--model=tiny", "--top=1", "--out=json", album / "0.png")
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[0])["file"] == str(album / "0.png")
 
@@ -523,7 +496,7 @@ def test_client_says_what_is_wrong(server, album):
         (["--server=http://127.0.0.1:9", "--retries=1", album], 3, "not reached in 2 tries"),
         (["--batch_size=0", album], 2, "batch_size"),
     ):
-        done = command(*arguments)
+        done = serving.command(*arguments)
         assert (done.returncode, done.stdout) == (code, ""), (arguments, done)
         assert sentence in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
@@ -628,7 +601,7 @@ def test_warmup_records_replay(tmp_path, stubs, monkeypatch):
     """The records are requests that the server answers, at the sizes asked for."""
     monkeypatch.syspath_prepend(serving.KIT)
 
-    with own_flags():
+    with serving.own_flags():
         import warmup
     (tmp_path / "saved_model.pb").write_bytes(b"")
     path = warmup.write_warmup(tmp_path, GOOD[:2], (1, 5))
