@@ -50,6 +50,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.8",
+            "hypothesis>=6.150",
             "ruff==0.17.5",
             "scipy>=1.13",  # distributions that draws are held against
             "nbclient>=0.10",

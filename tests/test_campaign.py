@@ -195,3 +195,44 @@ def test_runs_are_killed_and_end_as_undisturbed(tmp_path):
     assert words[1:] == ["SIGTERM, digits", "SIGINT, digits", "runs to the end, digits"]
     before = result["tried"]
     assert kills.run("", tmp_path, share=0.001)["tried"] == before  # all of it has been tried
+
+
+# --- fuzz
+
+
+def test_every_parser_answers_or_refuses_in_a_sentence(tmp_path):
+    """Of each 100 examples; the campaign tries 10,000."""
+    command = [sys.executable, frame.ROOT / "benchmarks/campaign/fuzz.py", "--examples=100"]
+    only = "bodies of REST requests,checkpoints,JPEG headers,TFRecord files"
+    ended = subprocess.run(
+        [*command, f"--out={tmp_path}/out.json", f"--only={only}"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    kinds = json.loads((tmp_path / "out.json").read_text())["fuzz"]["kinds"]
+    assert all(kind == {"tried": 100, "failed": 0} for kind in kinds.values())
+
+
+def test_a_parser_that_fails_is_shown_with_its_smallest_example(tmp_path):
+    program = """
+import fuzz
+from hypothesis import strategies as st
+
+def parser(folder):
+    def check(number):
+        with fuzz.refused(ValueError):
+            if number > 10:
+                raise (KeyError if number < 99 else ValueError)("two\\nlines")
+            raise ValueError("a sentence")
+    return st.integers(0, 1000), check
+
+print(fuzz.fuzz(parser, 200))
+print(fuzz.fuzz(lambda folder: (st.just(0), lambda _: __import__("time").sleep(3)), 1, seconds=1))
+"""
+    environment = {"PYTHONPATH": f"{frame.ROOT}:{frame.ROOT}/benchmarks/campaign", "PATH": ""}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    first, second = ended.stdout.splitlines()
+    assert "KeyError: 'two\\\\nlines'" in first and " of 11" in first
+    assert "TimeoutError: longer than 1 s" in second

@@ -125,7 +125,12 @@ def start(part: str, run):
 
     Exits with 0, with 1 where something failed, with 2 and one sentence on a user's mistake.
     """
-    flags.DEFINE_string("out", str(RESULTS), "File of results; the other parts' stay in it.")
+    flags.DEFINE_string(
+        "out",
+        str(RESULTS),
+        "File of results; the other parts' stay in it.",
+        allow_override=True,  # of savedmodels/client.py, where a part imports that before
+    )
 
     def main():
         began = time.monotonic()

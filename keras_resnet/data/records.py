@@ -171,6 +171,8 @@ def _example(at, start, stop, keys):
                 label = _integer(at(value, following - value))
             else:
                 first, count = _bytes(at(value, min(32, following - value)))
+                if value + first + count > following:
+                    raise IndexError  # it would end in another record
                 if key == keys[0]:
                     offset, length = value + first, count
                 else:

@@ -262,6 +262,17 @@ def test_damage_is_named(tmp_path, damage, sentence):
         data.load(str(tmp_path))
 
 
+def test_picture_that_claims_more_than_its_record_is_damage(tmp_path):
+    """The checksum of a record's content is not verified, so its lengths are not believed."""
+    features = {"image/encoded": feature(b"x" * 50), "image/class/label": feature(1)}
+    record = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    [path] = write(tmp_path, "train", (2,), lambda i: record)
+    content = pathlib.Path(path).read_bytes()
+    pathlib.Path(path).write_bytes(content.replace(b"\x0a\x32xxx", b"\x0a\x7fxxx", 1))
+    with pytest.raises(ValueError, match="holds no tf.Example in record 0"):
+        data.load(str(tmp_path))
+
+
 def test_random_damage_never_gives_another_error(tmp_path):
     [path] = write(tmp_path, "train", (3,))
     content, random = pathlib.Path(path).read_bytes(), np.random.default_rng(0)
