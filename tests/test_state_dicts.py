@@ -333,6 +333,17 @@ def test_unusual_tensors_are_refused_by_name(spoilt, state, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["conv1.weight", "layer1.0.conv1.weight", "linear.weight", "bn1.bias"]
+)
+@pytest.mark.parametrize("shape", [(), (3,), (0, 0), (1, 1, 1, 1, 1)])
+def test_tensors_of_any_shape_are_one_sentence(name, shape, state, tmp_path):
+    torch.save(state | {name: torch.ones(shape)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError) as caught:
+        weights.find(tmp_path / "x.pth", "ResNet20").load(SPARE)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_network_is_named(tmp_path):
     torch.save({"a.weight": torch.ones(3)}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match="named as in none of torchvision, .*: a.weight"):

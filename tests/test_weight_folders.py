@@ -262,6 +262,48 @@ def test_hugging_face_s_config_is_held_against_ours(config, sentence, tmp_path):
         said(tmp_path, BASIC | config)
 
 
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    "",
+    "a",
+    [],
+    [None],
+    {},
+    {"a": 1},
+    [1, 2, 3],
+    {"shortest_edge": "a"},
+]
+
+
+def test_any_value_in_any_field_is_taken_or_refused(tmp_path):
+    hub = {"architecture": "resnet18", "num_classes": 3, "pretrained_cfg": PRETRAINED}
+    hub |= {"model_args": {}, "label_names": ["a", "b", "c"], "global_pool": "avg", "id2label": {}}
+    cases = [(hub | {key: odd}, None) for key in hub for odd in ODD]
+    cases += [
+        (PRETRAINED | {key: odd, "architecture": "resnet18"}, None)
+        for key in PRETRAINED
+        for odd in ODD
+    ]
+    basic = BASIC | {"id2label": {"0": "a", "1": "b", "2": "c"}, "hidden_act": "relu"}
+    cases += [(basic | {key: odd}, PROCESSOR) for key in basic for odd in ODD]
+    processor = PROCESSOR | {"crop_size": 8, "do_center_crop": True}
+    cases += [(basic, processor | {key: odd}) for key in processor for odd in ODD]
+    taken = 0
+    for config, processor in cases:
+        try:
+            contract, _ = said(tmp_path, config, processor or {})
+        except ValueError as error:
+            assert "\n" not in str(error)
+        else:
+            assert contract is None or weights.Contract.loads(contract.dumps()) == contract
+            taken += 1
+    assert len(cases) > 300 and taken > 50
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, "\xff"])
 def test_a_config_that_is_none_is_one_sentence(text, tmp_path):
     (tmp_path / "config.json").write_text(text, "latin-1")

@@ -88,15 +88,15 @@ def _timm(folder, config):
     said = []
     size, share = given.get("test_input_size") or given.get("input_size"), None
     if size is not None:
-        if not _numbers(size, 3):
+        if not _numbers(size, 3) or not all(type(side) is int and side > 0 for side in size):
             raise ValueError("config.json's input_size is not [channels, height, width]")
         if size[1] != size[2]:
             said.append(
                 f"pictures were of {size[1]}x{size[2]} pixels; square ones are evaluated here"
             )
-        size = int(size[1]) if size[1] == size[2] else None
+        size = size[1] if size[1] == size[2] else None
         share = given.get("test_crop_pct") or given.get("crop_pct") or 0.875
-        if not _numbers([share], 1) or not 0 < share <= 1:
+        if not _is_share(share):
             raise ValueError(f"config.json's crop_pct is {share!r}, not a share of 1")
     if given.get("crop_mode", "center") != "center":
         said.append(
@@ -169,14 +169,15 @@ def _huggingface(folder, config):
 def _read_processor(given, fields):
     """Adds what an image processor does; what of it evaluation here does not do, as sentences."""
     scale = given.get("rescale_factor", 1 / 255) if given.get("do_rescale", True) else 1.0
-    if not _numbers([scale], 1) or scale <= 0:
+    if not _numbers([scale], 1) or not 1e-6 < scale < 1e6:
         raise ValueError(f"preprocessor_config.json's rescale_factor is {scale!r}")
     mean, std = given.get("image_mean"), given.get("image_std")
     if given.get("do_normalize") is False:
         mean, std = [0.0] * 3, [1.0] * 3
     fields["preprocessing"] = _normalisation(mean, std, scale)
     resample = given.get("resample", 2)
-    fields["interpolation"] = _RESAMPLE.get(resample, resample)
+    known = type(resample) is int and resample in _RESAMPLE
+    fields["interpolation"] = _RESAMPLE[resample] if known else f"an unknown ({resample!r})"
     crop = _sides(given.get("crop_size")) if given.get("do_center_crop") else None
     side, stretched = _sides(given.get("size")), None
     if isinstance(given.get("size"), dict) and "shortest_edge" not in given["size"]:
@@ -185,7 +186,7 @@ def _read_processor(given, fields):
         fields["size"], fields["resize"] = crop, side
     elif side:
         share = given.get("crop_pct") or 0.875
-        if not _numbers([share], 1) or not 0 < share <= 1:
+        if not _is_share(share):
             raise ValueError(f"preprocessor_config.json's crop_pct is {share!r}, not a share of 1")
         large = "crop_pct" in given and side >= 384  # ConvNext's processor
         stretched = side if large else stretched
@@ -202,7 +203,7 @@ def _sides(given):
     if isinstance(given, dict):
         edges = [given[key] for key in ("shortest_edge", "height", "width") if key in given]
         given = edges[0] if edges and len(set(map(str, edges))) == 1 else None
-    return given if isinstance(given, int) and given > 0 else None
+    return given if type(given) is int and given > 0 else None
 
 
 # --- values that may be anything
@@ -224,8 +225,12 @@ def _numbers(values, count):
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+        and all(type(value) in (int, float) and abs(value) < 1e30 for value in values)
     )
+
+
+def _is_share(value):
+    return _numbers([value], 1) and 0.01 <= value <= 1
 
 
 def _normalisation(mean, std, scale):

@@ -94,8 +94,10 @@ def read(path, part: str | None = None) -> Read:
     network, form, said = state_dicts.network(found, part)
     names_there = names.FORMS[form]
     head = network.get(f"{names_there.head}.weight")
-    stems = (names_there.name(layer, "kernel") for layer in ("conv1_conv", "conv1_1_conv"))
-    channels = next((network[stem][1] for stem in stems if stem in network), 3)
+    stems = [names_there.name(layer, "kernel") for layer in ("conv1_conv", "conv1_1_conv")]
+    stem = next((network[stem] for stem in stems if stem in network), ())
+    if len(stem) != 4:
+        raise ValueError("its first convolution is missing, or has the shape of something else")
     classes = head and head[0]
     contract = None
     if KEY in found.metadata:
@@ -103,7 +105,7 @@ def read(path, part: str | None = None) -> Read:
     elif whole:
         contract, more = folders.contract(folder, classes)
         said = said + more
-    return Read(network, form, contract, classes, channels, said)
+    return Read(network, form, contract, classes, stem[1], said)
 
 
 def weights_file(folder: pathlib.Path) -> pathlib.Path:

@@ -115,7 +115,7 @@ def _head(found, listed, place, own):
 
     It is in the network, or beside it where that is another's backbone.
     """
-    width = max(found[name][0] for name in own.values() if len(found[name]) == 4)
+    width = max((found[name][0] for name in own.values() if len(found[name]) == 4), default=0)
     while True:
         for base in _HEADS:
             inside = [name for name in listed if name.startswith(f"{place}{base}.")]
