@@ -6,10 +6,15 @@ Kubernetes' schemas come with kubernetes-validate, Compose's with check-jsonsche
 """
 
 import copy
+import csv
+import functools
 import json
+import os
+import pathlib
 import re
-import shlex
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 import serving
@@ -138,10 +143,48 @@ def compose():
     return data
 
 
+@functools.cache
 def script():
-    """The words of serve.sh's docker run."""
-    command = read("serve.sh").partition("exec ")[2].replace("\\\n", " ")
-    return shlex.split(command)
+    """The words that serve.sh gives docker, for models that lie beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        kit = pathlib.Path(folder, "kit")
+        return started(copied(kit), kit / "serve.sh")
+
+
+def copied(kit):
+    """serve.sh and what it needs, in another folder with a model."""
+    (kit / "resnet50/2").mkdir(parents=True)
+    (kit / "resnet50/2/saved_model.pb").write_bytes(b"")
+    for name in ("serve.sh", "models.config", "batching.config", "monitoring.config"):
+        shutil.copy(serving.KIT / name, kit / name)
+    return kit
+
+
+def started(where, *command, **environment):
+    """What docker is asked for by a command that is run in the folder `where`."""
+    with tempfile.TemporaryDirectory() as folder:
+        docker = pathlib.Path(folder, "docker")
+        docker.write_text('#!/bin/sh\nprintf "%s\\0" docker "$@" > "$0.asked"\n')
+        docker.chmod(0o755)
+        path = os.pathsep.join([folder, os.environ["PATH"]])
+        done = subprocess.run(
+            command, cwd=where, env={**os.environ, **environment, "PATH": path},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        return docker.with_name("docker.asked").read_text().split("\0")[:-1]
+
+
+def mounted(words):
+    """{path inside: path outside}, as docker reads --mount: comma-separated values."""
+    found = {}
+    for i, word in enumerate(words):
+        if word == "--mount":
+            [fields] = csv.reader([words[i + 1]], strict=True)
+            values = dict(field.partition("=")[::2] for field in fields)
+            assert values.keys() == {"type", "source", "target", "readonly"}, values
+            found[values["target"]] = values["source"]
+    return found
 
 
 def arguments(source):
@@ -175,17 +218,15 @@ def test_environments_are_the_package_s_own():
 def test_one_image():
     default = "${TF_SERVING_IMAGE:-tensorflow/serving:2.20.0}"
     assert compose()["services"]["resnet50"]["image"] == default
-    assert default in script()
+    assert default in read("serve.sh") and "tensorflow/serving:2.20.0" in script()
     assert container()["image"] == "tensorflow/serving:2.20.0"
 
 
 def test_mounts_are_where_the_configuration_looks():
     base = model_config().base_path
-    words = script()
-    mounts = [words[i + 1].split(":") for i, word in enumerate(words) if word == "--volume"]
     volumes = [volume.split(":") for volume in compose()["services"]["resnet50"]["volumes"]]
-    for mounted in (mounts, volumes):
-        targets = {target for _, target, mode in mounted if mode == "ro"}
+    by_compose = {target for _, target, mode in volumes if mode == "ro"}
+    for targets in (mounted(script()).keys(), by_compose):
         assert targets == {base} | {
             argument.partition("=")[2] for argument in arguments("serve.sh") if "_file=" in argument
         }
@@ -198,6 +239,79 @@ def test_script_is_a_script(tmp_path):
     subprocess.run(["sh", "-n", path], check=True)
     done = subprocess.run([path, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "resnet50/1 is not there" in done.stderr
+    done = subprocess.run([path, tmp_path / "nix"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"serve.sh: there is no folder {tmp_path}/nix.\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b", "a b", 'a"b', "a,b", "-", "-n", "$(touch x)", "żaba", "a\nb", "*"]
+)
+def test_script_runs_from_folders_of_any_name(tmp_path, name):
+    """Called from it, from beside it, for it; with a CDPATH that has another of its name."""
+    kit = copied(tmp_path / name)
+    decoy = tmp_path / "decoy"
+    (decoy / name).mkdir(parents=True)
+    here = {
+        "/models/resnet50": f"{kit}/resnet50",
+        **{
+            f"/config/{each}.config": f"{kit}/{each}.config"
+            for each in ("models", "batching", "monitoring")
+        },
+    }
+    other = copied(tmp_path / "elsewhere")
+    for where, command in (
+        (kit, ["./serve.sh"]),
+        (kit, ["sh", "serve.sh"]),
+        (tmp_path, ["sh", "--", f"{name}/serve.sh"]),
+        (other, [kit / "serve.sh"]),
+        (other, [kit / "serve.sh", kit]),
+    ):
+        assert mounted(started(where, *command, CDPATH=str(decoy))) == here, command
+    words = started(tmp_path, other / "serve.sh", name, CDPATH=str(decoy))
+    assert mounted(words)["/models/resnet50"] == f"{kit}/resnet50"
+    assert not [path for path in tmp_path.rglob("x") if path.name == "x"]
+
+
+def test_a_python_is_chosen_whose_path_has_spaces(tmp_path):
+    """tools/venv.sh, and the folder it makes."""
+    python = tmp_path / "a b" / "python3"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\n[ "$1" != -m ] || printf "%s|" "$@"\n')
+    python.chmod(0o755)
+    script = serving.KIT.parent / "tools/venv.sh"
+    for chosen in (
+        {"PYTHON": str(python)},
+        {"PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]])},
+    ):
+        done = subprocess.run(
+            ["sh", script, "the venv"], capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHON": "", **chosen},
+        )  # fmt: skip
+        assert done.stdout == "-m|venv|the venv|", done
+    done = subprocess.run(
+        ["sh", script, "x"], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHON": f"{tmp_path}/no python"},
+    )  # fmt: skip
+    assert done.returncode == 2 and f"{tmp_path}/no python here is missing" in done.stderr
+
+
+def test_ci_runs_in_its_own_clone(tmp_path):
+    """Whatever CDPATH says."""
+    for clone in ("here", "decoy"):
+        for name, text in (
+            (".ci/run", None),
+            ("tools/venv.sh", ""),
+            ("Makefile", "test:\n\t@pwd\n"),
+        ):
+            path = tmp_path / clone / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text((serving.KIT.parent / name).read_text() if text is None else text)
+    done = subprocess.run(
+        ["sh", ".ci/run"], cwd=tmp_path / "here", capture_output=True, text=True, check=False,
+        env={**os.environ, "CDPATH": str(tmp_path / "decoy")},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "here"), done
 
 
 @pytest.fixture
