@@ -6,6 +6,7 @@ Keras' JAX backend it is keras.distribution.DataParallel over all devices that J
 
 import contextlib
 import json
+import math
 import os
 import re
 
@@ -86,6 +87,33 @@ class Devices:
         if keras.backend.backend() == "jax":
             return _JaxPredictor(model)
         return _Predictor(model, self) if self.strategy else model
+
+    def agree(self, model: keras.Model):
+        """Gives all replicas the first one's moving statistics, which are those that are saved.
+
+        Without synchronised batch normalisation each replica has those of its own pictures, and what
+        is evaluated would be another network than the saved one. All workers must call it.
+        """
+        if not self.strategy or self.replicas == 1:
+            return
+        import tensorflow as tf
+
+        statistics = [v for v in model.non_trainable_variables if v.dtype.startswith("float")]
+        if not statistics:
+            return
+
+        @tf.function
+        def take_the_first():
+            context = tf.distribute.get_replica_context()
+            values = [tf.cast(tf.reshape(v.value, [-1]), tf.float32) for v in statistics]
+            flat = tf.concat(values, 0)  # one message in place of two a layer
+            first = tf.equal(context.replica_id_in_sync_group, 0)
+            flat = context.all_reduce("SUM", tf.where(first, flat, tf.zeros_like(flat)))
+            parts = tf.split(flat, [math.prod(v.shape) for v in statistics])
+            for variable, part in zip(statistics, parts, strict=True):
+                variable.assign(tf.cast(tf.reshape(part, variable.shape), variable.dtype))
+
+        self.strategy.run(take_the_first)
 
     @property
     def together(self):

@@ -191,6 +191,7 @@ def run() -> dict | None:
     predictor = devices.predictor(shown)
 
     def evaluate(after_batch):
+        devices.agree(shown)
         count = evaluation.count(predictor, feed.evaluation(), after_batch=after_batch)
         correct, examples, loss, top5 = devices.total(
             [count.correct, count.examples, count.loss * count.examples, count.top5_correct]

@@ -192,3 +192,36 @@ def test_signal_to_one_worker_ends_both_at_one_checkpoint(pictures, tmp_path):
     assert (first.code, second.code) == (128 + signal.SIGTERM,) * 2, first.err + second.err
     step = child.newest_step(tmp_path / "run")
     assert f"Ended by SIGTERM at step {step} of 200, which is saved" in first.err
+
+
+def figures_of_a_network_per_replica(folder):
+    """What two replicas with statistics of their own say of a batch, before and after they agree."""
+    import keras
+    import tensorflow as tf
+
+    [cpu] = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    devices = strategies.devices("mirrored")
+    pictures = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    with devices.scope():
+        norm = keras.layers.BatchNormalization(momentum=0.5)
+        model = keras.Sequential([keras.Input((4,)), norm, keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        shifted = np.concatenate([pictures[:4], pictures[4:] + 3])
+        dataset = tf.data.Dataset.from_tensors((shifted, np.zeros((8, 2), "float32")))
+        model.fit(dataset, verbose=0, shuffle=False)
+    predictor = devices.predictor(model)
+    before = predictor.predict_on_batch(tf.constant(pictures))
+    devices.agree(model)
+    after = predictor.predict_on_batch(tf.constant(pictures))
+    model.save(folder / "saved.keras")
+    saved = keras.models.load_model(folder / "saved.keras").predict(pictures, verbose=0)
+    print(json.dumps([np.abs(x - saved).max().item() for x in (before, after)]))
+
+
+def test_evaluation_reads_the_statistics_that_are_saved(tmp_path):
+    ended = child.Child(tmp_path / "out", figures_of_a_network_per_replica, tmp_path).wait()
+    assert ended.code == 0, ended.err
+    before, after = json.loads(ended.out.splitlines()[-1])
+    assert before > 0.1  # the second replica had others
+    assert after < 1e-5
