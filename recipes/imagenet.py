@@ -62,7 +62,12 @@ flags.DEFINE_enum(
 flags.DEFINE_string("tpu", "local", "TPU's name; local: of this machine.")
 flags.DEFINE_string("zone", None, "The TPU's zone.")
 flags.DEFINE_string("project", None, "The TPU's project.")
-flags.DEFINE_bool("synchronized_bn", False, "Batch statistics over all devices, not each its own.")
+flags.DEFINE_bool(
+    "synchronized_bn",
+    False,
+    "Batch statistics over all devices; else each has its own, and the first one's moving statistics "
+    "are evaluated and saved.",
+)
 # --- pictures
 flags.DEFINE_integer("size", 224, "Pixels, the training windows' side.", lower_bound=32)
 flags.DEFINE_enum(
