@@ -104,9 +104,10 @@ sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]
 import common
 import export
 import numpy as np
+from keras_resnet import label_files
 def run():
     model, _, form = export.served()
-    names = export.read_labels(export.FLAGS.labels)
+    names = label_files.names(export.FLAGS.labels)
     split, classes = export.pictures_of(export.FLAGS.data, names)
     if classes is None:
         raise ValueError("The folders of --data are not the classes of --labels.")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_resnet import evaluation, files, labels
+from keras_resnet import evaluation, files, label_files, labels
 from keras_resnet.data import images, views
 from keras_resnet.fold import fold
 from keras_resnet.models import building
@@ -129,9 +129,7 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> list[str]:
     names = list(class_names)
     if len(names) != classes:
         raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
-    for name in names:
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise ValueError(f"A class name is a line of text; got {name!r}.")
+    label_files.check(names)
     return names
 
 

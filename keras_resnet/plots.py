@@ -1,10 +1,17 @@
 """A run's pictures: curves of its log, test pictures with what the network makes of them, confusions."""
 
+import functools
+import unicodedata
+import warnings
+
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from keras_resnet import files
+
+_FONT = "DejaVu Sans"  # which comes with matplotlib
 
 
 def curves(rows: list[dict], path, title: str = ""):
@@ -16,7 +23,7 @@ def curves(rows: list[dict], path, title: str = ""):
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for name, label, style in (
         ("", "training", "C0-"),
         ("holdout_", "held out", "C1-"),
@@ -54,6 +61,7 @@ def predictions(pictures, labels, probabilities, class_names, path, *, columns: 
     pictures = np.asarray(pictures)
     lines = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.35 * columns, 1.75 * lines), layout="constrained")
+    look = _as_it_stands(class_names)
     for place, picture, label, shares in zip(
         range(1, len(pictures) + 1), pictures, labels, probabilities, strict=True
     ):
@@ -65,7 +73,7 @@ def predictions(pictures, labels, probabilities, class_names, path, *, columns: 
         if guess != label:
             says += f"\nis {class_names[label]}"
         says = "\n".join(map(_short, says.splitlines()))
-        axes.set_title(says, fontsize=8, color="black" if guess == label else "C3")
+        axes.set_title(says, fontsize=8, color="black" if guess == label else "C3", **look)
     _save(figure, path)
 
 
@@ -94,7 +102,7 @@ def confusion(counts, class_names, path, *, named: int = 60):
             axis.set_ticks([])
             continue
         labels = [_short(class_names[i]) for i in which]
-        axis.set_ticks(range(len(which)), labels, fontsize=7)
+        axis.set_ticks(range(len(which)), labels, fontsize=7, **_as_it_stands(labels))
     axes.tick_params(axis="x", rotation=90)
     _save(figure, path)
 
@@ -103,6 +111,41 @@ def _short(line, most=22):
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
+def _as_it_stands(names):
+    """Properties of a text that shows these names: no formulas between dollars, and fonts with their letters."""
+    letters = {letter for name in names for letter in name if not letter.isspace()}
+    shown = frozenset(ord(c) for c in letters if unicodedata.category(c) != "Cf")
+    return {"parse_math": False, "family": list(_fonts(shown))}
+
+
+@functools.lru_cache(8)
+def _fonts(letters):
+    """Families of installed fonts that together have these code points; warns, once, where none has some."""
+
+    def known(path):
+        return letters & font_manager.get_font(path).get_charmap().keys()
+
+    found, missing = [_FONT], letters - known(font_manager.findfont(_FONT))
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if not missing:
+            break
+        if font.name.startswith("Last Resort"):  # draws boxes
+            continue
+        if missing & known(font.fname):
+            found.append(font.name)
+            missing -= known(font.fname)
+    if missing:
+        some = "".join(map(chr, sorted(missing)[:5]))
+        warnings.warn(
+            f"No installed font has {len(missing)} of the class names' letters ({some}): they are drawn as boxes. "
+            "Install one that has them, Noto Sans CJK for instance.",
+            stacklevel=4,
+        )
+    return tuple(found)
+
+
 def _save(figure, path):
-    with files.aside(path) as part:
-        figure.savefig(part, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, above
+        with files.aside(path) as part:
+            figure.savefig(part, dpi=110)

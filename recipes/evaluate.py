@@ -13,9 +13,9 @@ pictures that are alike in size. Probabilities are averaged over views and netwo
 A class folder's label: its line in --labels; else its place among the names that the network was
 trained with, where the file has them; else, where the folders are as many as the network's outputs,
 its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
-place among ImageNet's. --labels has a line a class: `folder` in the order of the index, or `folder
-index`, what follows being ignored. Folders may share an index; an index may have no folder, but an
-order names every class: a line left out would shift those behind it.
+place among ImageNet's. --labels has a line a class: `folder` in the order of the index (words may
+follow), or `folder index` (keras_resnet/label_files.py has the rule). Folders may share an index; an
+index may have no folder, but an order names every class: a line left out would shift those behind it.
 A .json file is ReaL's (Beyer 2020): a list of each picture's right indices, by the number at the end
 of its file's name, from 1 on (ILSVRC2012_val_00000001.JPEG); any of them counts, the likeliest is
 taken for the loss, and a picture without one is left out.
@@ -44,6 +44,7 @@ from networks import network, view_of
 from keras_resnet import (
     evaluation,
     files,
+    label_files,
     labels,
     plots,
     progress,
@@ -299,7 +300,7 @@ def class_indices(folders, seen, classes, trained):
     ordered = False
     imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
     if FLAGS.labels:
-        listed, ordered = read_labels(FLAGS.labels, folders)
+        listed, ordered = listed_indices(FLAGS.labels, folders)
         where = f"--labels={FLAGS.labels}"
     elif len(trained) == classes and set(trained) >= seen:
         listed, where = {name: i for i, name in enumerate(trained)}, "the network"
@@ -357,7 +358,7 @@ def label_sets(split, classes):
     """The right indices of each picture, by ReaL's file; int64 arrays, empty for a picture without."""
     path = FLAGS.labels
     try:
-        listed = json.loads(pathlib.Path(path).read_text("utf-8"))
+        listed = json.loads(pathlib.Path(path).read_text("utf-8-sig"))
         listed = [np.array(right, np.int64).reshape(-1) for right in listed]
     except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise ValueError(
@@ -379,25 +380,9 @@ def label_sets(split, classes):
     return [listed[int(number[1]) - 1] for number in numbers]
 
 
-def read_labels(path, folders):
-    """({class folder: index} of a file with a line a class, whether the order is the index): see --help."""
-    try:
-        text = pathlib.Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--labels={path} cannot be read as text ({error}).") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    fields = [line.split("\t") if "\t" in line else line.split() for line in lines]
-    if not fields:
-        raise ValueError(f"--labels={path} is empty: expected a line a class.")
-    ordered = not all(len(row) > 1 and row[1].strip().isdecimal() for row in fields)
-    if not ordered:
-        pairs = [(row[0].strip(), int(row[1])) for row in fields]
-    else:
-        known = set(folders)
-        pairs = [
-            (line if line in known else row[0].strip(), i)
-            for i, (line, row) in enumerate(zip(lines, fields, strict=True))
-        ]
+def listed_indices(path, folders):
+    """({class: index} of the file, whether the order is the index)."""
+    pairs, ordered = label_files.read(path, folders)
     listed = dict(pairs)
     if len(listed) < len(pairs):
         names = [name for name, _ in pairs]
@@ -411,7 +396,8 @@ def read_labels(path, folders):
 
 def write_card(networks, files_found, form, final):
     """NAME.json and NAME.md: which weights, what is known of them, and a line an evaluation."""
-    path = pathlib.Path(FLAGS.card).with_suffix(".json")
+    name = re.sub(r"\.(md|json)$", "", FLAGS.card)  # any other dot is the name's
+    path, readable = pathlib.Path(f"{name}.json"), pathlib.Path(f"{name}.md")
     card = {
         "networks": [FLAGS.model or model.name for model in networks],
         "weights": [
@@ -449,8 +435,8 @@ def write_card(networks, files_found, form, final):
         lines.append(
             f"| {name} | {row['examples']} | {' | '.join(shares)} | {row['loss']:.4f} | `{row['command']}` |"
         )
-    files.write(path.with_suffix(".md"), "\n".join(lines) + "\n")
-    progress.say(f"Written: {path.with_suffix('.md')} and {path.name}.")
+    files.write(readable, "\n".join(lines) + "\n")
+    progress.say(f"Written: {readable} and {path.name}.")
 
 
 def command():

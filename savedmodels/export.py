@@ -25,7 +25,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import shlex
 import sys
 import tempfile
@@ -42,6 +41,7 @@ from keras_resnet import (
     export,
     files,
     fold,
+    label_files,
     progress,
     runtime,
     weights,
@@ -56,8 +56,8 @@ flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of -
 flags.DEFINE_string(
     "labels",
     None,
-    "UTF-8 text, a line a class: its name, in the order of the index, or `name index words`; default: what the weights "
-    "carry, or ImageNet's wnids.",
+    "UTF-8 text, a line a class: its name, in the order of the index, or `name index` (keras_resnet/label_files.py has "
+    "the rule); default: what the weights carry, or ImageNet's wnids.",
 )
 flags.DEFINE_string(
     "out", None, "Folder of the model's versions; the file's name for other formats."
@@ -92,7 +92,7 @@ def run() -> dict:
     model, found, shown_as = served()
     contract = found.contract
     size, resize, interpolation = shown_as
-    names = read_labels(FLAGS.labels) if FLAGS.labels else contract.class_names
+    names = label_files.names(FLAGS.labels) if FLAGS.labels else contract.class_names
     names = export.names_for(names, model.output_shape[-1])
     described = describe(model, found, names, shown_as)
     out = pathlib.Path(FLAGS.out)
@@ -165,21 +165,6 @@ def served():
     model, found = network(FLAGS.weights, FLAGS.model, size=FLAGS.size)
     shown_as = view_of(model, found.contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
     return model, found, shown_as
-
-
-def read_labels(path):
-    """The classes' names, by index."""
-    try:
-        text = pathlib.Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--labels={path} cannot be read as UTF-8 text ({error}).") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"--labels={path} is empty: expected a line a class.")
-    rows = [re.fullmatch(r"(.*?\S)\s+(\d+)(\s.*)?", line) for line in lines]
-    if all(rows) and sorted(int(row[2]) for row in rows) == list(range(len(rows))):
-        return [row[1] for row in sorted(rows, key=lambda row: int(row[2]))]
-    return lines
 
 
 # --- out

@@ -340,7 +340,7 @@ MISTAKES = [
     (["--data=./nowhere"], "./nowhere"),
     (["--split=train"], "has no train split"),
     (["--data=digits"], "The network tells 6 classes apart, digits has 10"),
-    (["--labels={place}/0.keras"], "cannot be read as text"),
+    (["--labels={place}/0.keras"], "cannot be read as UTF-8 text"),
     (["--labels={place}/empty.txt"], "empty.txt is empty"),
     (["--labels={place}/some.txt"], "lists no class 'cat', nor 3 more"),
     (["--labels={place}/twice.txt"], "lists 'ant' twice"),
@@ -384,24 +384,26 @@ def test_mistakes_end_in_one_sentence(given, sentence, mistaken, tmp_path):
 
 
 def test_cards_gather_the_evaluations_of_one_set_of_weights(place, tmp_path):
-    card = tmp_path / "card"
+    (tmp_path / "r50.a2.json").write_text("another card, that stays")
+    card = tmp_path / "r50.a1"
     common = (f"--weights={place}/0.keras", f"--data={place}/data", f"--card={card}")
     first = result(tmp_path / "log", *common, "--resize=36")
     second = result(tmp_path / "log", *common, "--resize=40")
-    read = json.loads(card.with_suffix(".json").read_text("utf-8"))
+    read = json.loads((tmp_path / "r50.a1.json").read_text("utf-8"))
     [file] = read["weights"]
     assert file["file"] == "0.keras" and file["sha256"] == weights.sha256(place / "0.keras")
     for final, resize in ((first, 36), (second, 40)):
         row = read["evaluations"][f"data: the centre of 32 in {resize}"]
         assert {key: row[key] for key in final} == final
         assert row["command"].startswith("python recipes/evaluate.py --weights=0.keras --data=data")
-    text = card.with_suffix(".md").read_text("utf-8")
+    text = (tmp_path / "r50.a1.md").read_text("utf-8")
     assert text.count(f"| {first['examples']} | {first['top1_correct']} (") == 2 - (
         first["top1_correct"] != second["top1_correct"]
     )
     other = result(tmp_path / "log", f"--weights={place}/1.keras", *common[1:], "--resize=36")
-    read = json.loads(card.with_suffix(".json").read_text("utf-8"))
+    read = json.loads((tmp_path / "r50.a1.json").read_text("utf-8"))
     assert [row["loss"] for row in read["evaluations"].values()] == [other["loss"]]
+    assert (tmp_path / "r50.a2.json").read_text() == "another card, that stays"
 
 
 def test_several_right_labels_a_picture(place, run, shares, tmp_path):

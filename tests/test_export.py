@@ -195,6 +195,15 @@ def test_names_of_inputs_and_outputs(served):
     }
 
 
+def test_names_may_have_any_letters():
+    """Joiners, marks of direction and no-break spaces too: Persian, French; not what ends a line."""
+    names = ["می\u200cخواهم", "\u200fגן", "à\u00a0la 7", "$1_$5", "狗", "x"]
+    assert export.names_for(names, 6) == names
+    for end in "\n\r\t\x00\x1b\x85\u2028\u2029":
+        with pytest.raises(ValueError, match="A class name is a line of text"):
+            export.names_for([f"a{end}b", *names[1:]], 6)
+
+
 def test_weights_are_stored_once(model, tmp_path):
     folder = export.save(model, tmp_path, class_names=NAMES)
     assert (folder / "assets/labels.txt").read_text("utf-8").split() == list(NAMES)

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from keras_resnet import label_files
 from keras_resnet.data import cifar, folders, host, shards
 from keras_resnet.data.splits import HELD_OUT, Encoded, Names, Source, Split, holdout
 
@@ -38,6 +39,12 @@ def load(data: str, *, on_bad: str | None = None, held_out: str = "test") -> Sou
         FileNotFoundError: a path that is not there, a data set that is not prepared.
         ValueError: anything else that is wrong with it, in one sentence.
     """
+    source = _load(data, on_bad, held_out)
+    label_files.check(source.class_names)  # now, not when a trained network is exported
+    return source
+
+
+def _load(data, on_bad, held_out):
     if on_bad not in (None, "skip", "error"):
         raise ValueError(f"on_bad is 'skip', 'error' or None; got {on_bad!r}.")
     if data == "digits":

@@ -9,7 +9,7 @@ import pytest
 
 from keras_resnet import data
 
-from .conftest import encode, picture
+from .conftest import encode, picture, write_folder
 
 
 @pytest.fixture
@@ -189,3 +189,14 @@ def test_public_names_are_found():
         assert getattr(data, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         data.nothing  # noqa: B018
+
+
+def test_a_class_whose_name_breaks_the_line_is_refused_at_once(tmp_path):
+    for name in ("a", "b\u2028c"):
+        write_folder(tmp_path / name, {"0.png": encode(picture(0), "png")})
+    with pytest.raises(
+        ValueError, match=r"A class name is a line of text; got 'b\\u2028c': rename"
+    ):
+        data.load(str(tmp_path))
+    (tmp_path / "b\u2028c").rename(tmp_path / "می\u200cخواهم")
+    assert data.load(str(tmp_path)).class_names == ("a", "می\u200cخواهم")
