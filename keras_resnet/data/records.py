@@ -37,6 +37,19 @@ def size(path: str) -> int:
     return os.stat(path).st_size
 
 
+def stamp(path: str) -> tuple[int, int, int]:
+    """(bytes, last modified, last changed): another one after every change of a file's content.
+
+    Times are in nanoseconds since 1970. On a disk the last is the inode's, which the system sets at
+    each change and nobody can set back; a store's is that of the object, 0 where it gives none.
+    """
+    if is_remote(path):
+        found = _gfile().stat(path)
+        return found.length, found.mtime_nsec, found.mtime_nsec
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def read(path: str, offset: int, length: int) -> bytes:
     """A stretch of a file, from any thread.
 

@@ -3,6 +3,11 @@
 An index of where each picture's bytes lie is built once, a few bytes a record, and kept beside the
 shards (in ~/.cache/keras_resnet where they cannot be written to). From then on any picture is one
 read of just its bytes, so an order over single pictures is possible, and a start at any step.
+
+The index holds labels too, so it counts only for the files that it was made of: their sizes and the
+times of their last change (`records.stamp`) are in it. Shards that are written anew, copied or
+merely touched are indexed once more. To compare the content itself, by the checksums that records
+carry, would take as many reads at every start as indexing takes once.
 """
 
 import functools
@@ -27,7 +32,7 @@ _FOLDERS = ("", "train", *HELD_OUT["test"])
 _KEYS = ("image/encoded", "image/class/label")
 _THREADS = 8
 _RUN = 128  # pictures that lie together on the disk, in an order that keeps near them
-_FORMAT = 1  # of the index
+_FORMAT = 2  # of the index
 
 
 def is_shards(path: str) -> bool:
@@ -181,20 +186,24 @@ def _index(path, shards, keys):
         return None
     split = _check_complete(shards)
     with ThreadPoolExecutor(_THREADS) as pool:
-        sizes = list(pool.map(records.size, shards))
-    names = [os.path.basename(shard) for shard in shards]
-    key = repr((_FORMAT, keys, list(zip(names, sizes, strict=True))))
-    file = f"{split}-index-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    places = [_join(os.path.dirname(shards[0]), file), str(_cache() / file)]
+        stamps = np.array([*pool.map(records.stamp, shards)], np.int64)
+    places = _places(split, shards, keys) if stamps[:, 2].all() else []
+    changed = False
     for place in places:
         try:
-            with np.load(io.BytesIO(records.read(place, 0, records.size(place)))) as held:
-                return {"paths": np.array(shards), **held}
+            with np.load(io.BytesIO(records.read(place, 0, records.size(place)))) as file:
+                held = dict(file)
         except Exception:  # not there, or not readable: a new one will do
             continue
+        if np.array_equal(held.pop("stamps", None), stamps):
+            return {"paths": np.array(shards), **held}
+        changed = True
+    if changed:
+        say(f"Shards of {split} in {path} have changed since they were indexed: once more.")
     index = _build(path, split, shards, keys)
     content = io.BytesIO()
-    np.savez(content, **index)
+    np.savez(content, stamps=stamps, **index)
+    kept = "cannot be kept (the store does not say when files change)"
     for place in places:
         try:
             _write(place, content.getvalue())
@@ -205,6 +214,18 @@ def _index(path, shards, keys):
             break
     say(f"The index of {split}, {len(index['label'])} pictures, {kept}.")
     return {"paths": np.array(shards), **index}
+
+
+def _places(split, shards, keys):
+    """Where the index may be kept: beside the shards, else in the cache."""
+
+    def named(*key):
+        digest = hashlib.sha256(repr((_FORMAT, keys, *key)).encode()).hexdigest()
+        return f"{split}-index-{digest[:16]}.npz"
+
+    folder = os.path.dirname(shards[0])
+    names = [os.path.basename(shard) for shard in shards]
+    return [_join(folder, named(names)), str(_cache() / named([*map(_absolute, shards)]))]
 
 
 def _check_complete(shards):
@@ -262,19 +283,21 @@ def _build(path, split, shards, keys):
     }
 
 
+def _absolute(path):
+    return path if records.is_remote(path) else os.path.realpath(path)
+
+
 def _cache():
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(home) / "keras_resnet"
 
 
 def _write(place, content):
-    if records.is_remote(place):
+    if records.is_remote(place):  # whole in one step by the store's promise; a torn one is not read
         import tensorflow as tf
 
-        part = f"{place}.{os.getpid()}.part"
-        with tf.io.gfile.GFile(part, "wb") as file:
+        with tf.io.gfile.GFile(place, "wb") as file:
             file.write(content)
-        tf.io.gfile.rename(part, place, overwrite=True)
     else:
         pathlib.Path(place).parent.mkdir(parents=True, exist_ok=True)
         files.write(place, content)

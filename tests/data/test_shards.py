@@ -180,7 +180,21 @@ def test_crc_is_tensorflow_s(tmp_path):
 # --- the index
 
 
-def test_the_index_is_built_once(folder, monkeypatch, capsys):
+@pytest.fixture
+def stamped(monkeypatch):
+    """ram:// gives no time of change; as stores do that give one."""
+    stamp = records.stamp
+
+    def found(path):
+        size, *times = stamp(path)
+        return (
+            (size, *times) if times[1] else (size, *[zlib.crc32(records.read(path, 0, size))] * 2)
+        )
+
+    monkeypatch.setattr(records, "stamp", found)
+
+
+def test_the_index_is_built_once(folder, stamped, monkeypatch, capsys):
     write(folder, "train", (3, 4))
     first = contents(data.load(folder).train)
     assert f"is kept in {folder}/train-index-" in capsys.readouterr().err
@@ -190,6 +204,30 @@ def test_the_index_is_built_once(folder, monkeypatch, capsys):
     assert contents(data.load(folder).train) == first and not scans
     write(folder, "train", (3, 5))  # another size: another index
     assert len(contents(data.load(folder).train)) == 8 and len(scans) == 2
+
+
+def test_labels_that_were_changed_in_place_are_read_anew(folder, stamped, capsys):
+    """The sizes stay, and on a disk the time of modification is set back."""
+    [path] = write(folder, "train", (6,))
+    assert data.load(folder).train.labels.tolist() == [0, 1, 2] * 2
+    before = None if "://" in folder else os.stat(path)
+    write(folder, "train", (6,), lambda i: example(i, 3 - i % 3))
+    if before:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert os.stat(path).st_size == before.st_size
+        assert os.stat(path).st_mtime_ns == before.st_mtime_ns
+    assert data.load(folder).train.labels.tolist() == [2, 1, 0] * 2
+    assert "Shards of train in" in capsys.readouterr().err
+    assert len([name for name in tf.io.gfile.listdir(folder) if "-index-" in name]) == 1
+
+
+def test_where_a_store_gives_no_times_no_index_is_kept(tmp_path, capsys):
+    folder = f"ram://{tmp_path.name}/untimed"
+    write(folder, "train", (6,))
+    assert data.load(folder).train.labels.tolist() == [0, 1, 2] * 2
+    assert "cannot be kept (the store does not say when files change)" in capsys.readouterr().err
+    write(folder, "train", (6,), lambda i: example(i, 3 - i % 3))
+    assert data.load(folder).train.labels.tolist() == [2, 1, 0] * 2
 
 
 def test_a_broken_index_is_built_again(tmp_path):
@@ -213,9 +251,12 @@ def test_where_shards_cannot_be_written_to_the_cache_keeps_the_index(tmp_path, m
 
     monkeypatch.setattr(shards.files, "write", refuse)
     first = contents(data.load(str(folder)).train)
-    assert len(list((tmp_path / "cache/keras_resnet").glob("train-index-*.npz"))) == 1
+    write(folder / "other", "train", (3,), lambda i: example(i, 3 - i % 3))  # names, sizes alike
+    second = contents(data.load(str(folder / "other")).train)
+    assert len(list((tmp_path / "cache/keras_resnet").glob("train-index-*.npz"))) == 2
     monkeypatch.setattr(records, "scan", None)
     assert contents(data.load(str(folder)).train) == first
+    assert contents(data.load(str(folder / "other")).train) == second
 
 
 # --- damage
