@@ -18,7 +18,7 @@ from typing import NamedTuple
 from etils import epath
 
 from keras_resnet import files, saved_model_ops, serving
-from keras_resnet.data import images
+from keras_resnet.data import images, records
 
 try:
     import apache_beam
@@ -94,13 +94,16 @@ def shards_of(items: Sequence[Item], size: int) -> list[Shard]:
 def manifest(saved_model: str, items: Sequence[Item], shard_size: int, form: str) -> dict:
     """What a run's files depend on; a run that goes on must have the same.
 
+    Of the input that is the names, and sizes and times of modification of files; but of single
+    pictures behind a URL the names alone, since each would take a request.
+
     Raises:
         FileNotFoundError: no SavedModel is there.
     """
     model = epath.Path(saved_model)
     if not (model / "saved_model.pb").exists():
         raise FileNotFoundError(f"{saved_model} holds no saved_model.pb: name a version's folder.")
-    content, names = hashlib.sha256(), hashlib.sha256()
+    content, names, stamps = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     parts = (
         sorted(model.glob(pattern)) for pattern in ("saved_model.pb", "variables/*", "assets/*")
     )
@@ -108,13 +111,27 @@ def manifest(saved_model: str, items: Sequence[Item], shard_size: int, form: str
         content.update(path.read_bytes())
     for item in items:
         names.update(repr(tuple(item)).encode())
+    for path, item in {item.path: item for item in items}.items():
+        if item.member or item.length or not files.is_remote(path):
+            stamps.update(repr(_stamp(path)).encode())
     return {
         "saved_model_sha256": content.hexdigest(),
         "input_sha256": names.hexdigest(),
+        "input_sizes_and_times_sha256": stamps.hexdigest(),
         "pictures": len(items),
         "shard_size": shard_size,
         "format": form,
     }
+
+
+def _stamp(path):
+    try:
+        if not files.is_remote(path):
+            return records.stamp(path)[:2]
+        found = epath.Path(path).stat()
+    except OSError:  # of a list of paths; it is answered as unreadable
+        return None
+    return found.length, found.mtime
 
 
 def shard_name(kind: str, number: int, count: int, form: str) -> str:

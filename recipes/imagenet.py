@@ -397,7 +397,7 @@ class Pictures:
 
         self.stream, self.part = stream, devices.part
         self.share = FLAGS.batch_size // devices.workers
-        self.labels = np.zeros(0, np.int32)
+        self.labels, self.names = np.zeros(0, np.int32), ()
         on_bad_file = "skip" if FLAGS.skip_bad else None
         source = sources.load(FLAGS.data, on_bad=on_bad_file, held_out="val")
         if FLAGS.data == "fake":
@@ -409,7 +409,7 @@ class Pictures:
         self.evaluated_on = "the validation split" if source.test else "the training pictures"
         self.test = encoded(source.test, "test") if source.test else skipping_bad(train)
         self.class_names, self.examples = source.class_names, len(train)
-        self.labels, self.on_bad = train.labels, on_bad
+        self.labels, self.names, self.on_bad = train.labels, train.pictures.names, on_bad
         self.steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
         self.feed = stream.Feed(
             train,
@@ -482,9 +482,12 @@ def fingerprint(pictures):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
         agreed["--steps"] = FLAGS.steps
-    labels = hashlib.sha256(np.ascontiguousarray(pictures.labels).tobytes()).hexdigest()
+    shown = hashlib.sha256(np.ascontiguousarray(pictures.labels).tobytes())
+    for name in pictures.names:
+        shown.update(name.encode("utf-8", "surrogateescape") + b"\n")
     agreed["--data"] = (
-        f"{pictures.examples} pictures in {len(pictures.class_names)} classes, labels {labels[:12]}"
+        f"{pictures.examples} pictures in {len(pictures.class_names)} classes, names and labels "
+        f"{shown.hexdigest()[:12]}"
     )
     agreed["KERAS_BACKEND"] = keras.backend.backend()
     return agreed

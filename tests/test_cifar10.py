@@ -213,6 +213,18 @@ def test_other_classes_are_refused(run, tmp_path):
     assert "contradicts" in refused.err
 
 
+def test_a_checkpoint_is_of_these_very_pixels(recipe):
+    parsed(*SMALL, "--workdir=x")
+    train = sources.load("digits").train
+    other = train.subset(np.arange(len(train)))
+    other.pictures[5, 2, 3, 0] += 1
+    first, again, changed = (
+        recipe.fingerprint(split, (8, 8, 1), 10) for split in (train, train, other)
+    )
+    assert first == again
+    assert {name for name in first if first[name] != changed[name]} == {"--data"}
+
+
 @pytest.mark.slow
 def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
     arguments = (*SMALL, f"--workdir={tmp_path}/run", "--steps=30", "--per_pixel_mean")

@@ -243,6 +243,11 @@ def test_changed_flag_is_refused_on_resuming(pictures, tmp_path):
     ended = begin(tmp_path, pictures, "--steps=6", "--mixup=0.2").wait()
     assert ended.code == 2
     assert "--mixup=0.2 contradicts" in ended.err
+    shutil.copytree(pictures, tmp_path / "other")
+    (tmp_path / "other/train/a/0.JPEG").rename(tmp_path / "other/train/a/00.JPEG")  # in its place
+    ended = begin(tmp_path, tmp_path / "other", "--steps=6").wait()
+    assert ended.code == 2
+    assert "--data=24 pictures in 3 classes, names and labels " in ended.err
 
 
 @pytest.mark.slow

@@ -154,6 +154,12 @@ def test_a_manifest_knows_model_and_input(beam, model, album, tmp_path):
     assert other.pop("saved_model_sha256") != first["saved_model_sha256"]
     assert other.items() < first.items()
     assert beam.manifest(model[0], items[1:], 4, "jsonl")["input_sha256"] != first["input_sha256"]
+    picture = album / "0.png"
+    content = bytearray(picture.read_bytes())
+    content[-20] ^= 1
+    picture.write_bytes(content)  # as long as before
+    changed = beam.manifest(model[0], beam.items_of(str(album)), 4, "jsonl")
+    assert dict(first.items() - changed.items()).keys() == {"input_sizes_and_times_sha256"}
 
 
 def test_mistakes_are_said(beam, tmp_path):
