@@ -1,4 +1,4 @@
-"""Says in one sentence when the registry's old package `keras-resnet` stands in this one's way.
+"""Says in one sentence when the registry's old package `keras-resnet` stands in the way, or Keras' backend is absent.
 
 It has the same import name. In one site-packages the two write over each other's `__init__.py`, and its
 folders `layers/` and `models/` hide our files of these names; in two, the first on sys.path hides the
@@ -6,9 +6,12 @@ other. The name of this module is nobody else's, so it is found either way.
 """
 
 import importlib.util
+import json
+import os
 import pathlib
 import sys
 
+_BACKENDS = ("tensorflow", "jax", "torch")
 _OURS = pathlib.Path(__file__).resolve().with_name("keras_resnet")
 
 
@@ -33,9 +36,34 @@ def problem() -> str | None:
     return None
 
 
-def check() -> None:
-    """For commands, before they import keras_resnet: prints the sentence and exits with code 2."""
-    sentence = problem()
+def backend_problem() -> str | None:
+    """One sentence where Keras cannot load the backend that it is asked for, or None."""
+    name, asked = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    if not name:
+        home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+        asked = os.path.join(home, "keras.json")
+        try:
+            name = json.loads(pathlib.Path(asked).read_text("utf-8")).get("backend")
+        except (OSError, ValueError, AttributeError):  # Keras passes over it, too
+            name = None
+    if not name:
+        name, asked = "tensorflow", "KERAS_BACKEND is not set: Keras' default"
+    if name not in _BACKENDS:
+        return f"{asked} is {name!r}, but Keras' backends are {', '.join(_BACKENDS)}: set KERAS_BACKEND to one of them."
+    if importlib.util.find_spec(name) is None:
+        others = [other for other in _BACKENDS if importlib.util.find_spec(other)]
+        instead = f", or set KERAS_BACKEND={others[0]}" if others else ""
+        return f"{asked} is {name!r}, which is not installed: run `pip install {name}`{instead}."
+    return None
+
+
+def check(keras: bool = False) -> None:
+    """For commands, before they import keras_resnet: prints the sentence and exits with code 2.
+
+    Args:
+        keras: whether the command imports Keras.
+    """
+    sentence = problem() or (backend_problem() if keras else None)
     if sentence:
         print(sentence, file=sys.stderr)
         sys.exit(2)

@@ -8,6 +8,7 @@ import sys
 import timing
 from absl import app, flags
 
+from keras_resnet import command_line
 from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
@@ -20,7 +21,7 @@ def start(main):
 
     def parse(argv):
         try:
-            return FLAGS(argv)
+            return command_line.parse(FLAGS, argv)
         except flags.Error as mistake:
             say(f"{name}: {mistake}")
             sys.exit(2)

@@ -9,6 +9,7 @@ export need TensorFlow.
 """
 
 import importlib
+import sys
 
 import keras_resnet_he
 
@@ -60,6 +61,16 @@ _HOMES = {
 
 
 def __getattr__(name):
+    try:
+        return _imported(name)
+    except (ImportError, ValueError) as error:  # what Keras raises for a backend that is not there
+        sentence = None if "keras.src.backend" in sys.modules else keras_resnet_he.backend_problem()
+        if sentence is None:
+            raise
+        raise ImportError(sentence) from error
+
+
+def _imported(name):
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name == "__all__":

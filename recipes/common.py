@@ -12,7 +12,7 @@ import warnings
 
 import keras_resnet_he
 
-keras_resnet_he.check()
+keras_resnet_he.check(keras=True)
 import keras_resnet.quiet
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,7 +23,18 @@ with keras_resnet.quiet.start():
 from absl import app, flags, logging
 from etils import epath
 
-from keras_resnet import files, locks, logs, plots, progress, runtime, strategies, training, weights
+from keras_resnet import (
+    command_line,
+    files,
+    locks,
+    logs,
+    plots,
+    progress,
+    runtime,
+    strategies,
+    training,
+    weights,
+)
 from keras_resnet.data import views
 
 FLAGS = flags.FLAGS
@@ -200,7 +211,7 @@ def start(run, required):
     def parse(argv):
         logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
         try:
-            return FLAGS(argv)
+            return command_line.parse(FLAGS, argv)
         except flags.Error as mistake:
             end(f"{recipe}: {mistake}", 2)
 

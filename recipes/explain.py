@@ -87,7 +87,7 @@ def run() -> dict:
 
 def found_pictures():
     """The paths, and the folder that their names begin at."""
-    path = pathlib.Path(FLAGS.pictures).expanduser()
+    path = pathlib.Path(FLAGS.pictures)
     if path.is_file():
         return [path], path.parent
     if not path.is_dir():

@@ -38,7 +38,7 @@ with keras_resnet.quiet.start():
 import numpy as np
 from absl import app, flags
 
-from keras_resnet import saved_model_ops
+from keras_resnet import command_line, saved_model_ops
 from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
@@ -224,7 +224,7 @@ def end(sentence, code):
 
 def parse(argv):
     try:
-        return FLAGS(argv)
+        return command_line.parse(FLAGS, argv)
     except flags.Error as mistake:
         end(mistake, 2)
 

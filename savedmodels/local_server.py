@@ -32,7 +32,7 @@ import keras_resnet_he
 
 keras_resnet_he.check()
 import keras_resnet.quiet
-from keras_resnet import saved_model_ops, serving
+from keras_resnet import command_line, saved_model_ops, serving
 from keras_resnet.progress import say
 
 serving.prepare()
@@ -476,7 +476,7 @@ def main(argv):
 
 def parse(argv):
     try:
-        return FLAGS(argv)
+        return command_line.parse(FLAGS, argv)
     except flags.Error as mistake:
         say(f"local_server.py: {mistake}")
         sys.exit(2)

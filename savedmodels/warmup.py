@@ -16,7 +16,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 
-from keras_resnet import files
+from keras_resnet import command_line, files
 from keras_resnet.progress import say
 
 FLAGS = flags.FLAGS
@@ -87,7 +87,7 @@ def main(argv):
 
 def parse(argv):
     try:
-        return FLAGS(argv)
+        return command_line.parse(FLAGS, argv)
     except flags.Error as mistake:
         say(f"warmup.py: {mistake}")
         sys.exit(2)

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras_resnet_he
 
-keras_resnet_he.check()
+keras_resnet_he.check(keras=True)
 
 from keras_resnet import analysis, files
 
