@@ -70,6 +70,7 @@ def torchvisions(network, classes=7):
 
 def huggingface(folder, network, classes=7):
     """transformers' ResNetForImageClassification, saved in `folder`."""
+    torchvision()  # which transformers imports
     transformers = pytest.importorskip("transformers")
     basic = network in ("ResNet18", "ResNet34")
     depths = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}

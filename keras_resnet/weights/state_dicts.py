@@ -9,7 +9,7 @@ from keras_resnet.weights.tensors import Tensors
 # A tensor of each peer's: what stands in front of its name in a file stands in front of all its network's.
 _ANCHOR = re.compile(
     r"(?:(.*)\.)?(?:layer1\.0\.conv1\.weight|stages\.0\.blocks\.0\.conv1\.weight"
-    r"|(?:resnet\.)?embedder\.embedder\.convolution\.weight)"
+    r"|embedder\.embedder\.convolution\.weight)"
 )
 _HEADS = ("fc", "head.fc", "classifier", "head", "linear")
 # First parts of names that a residual network may have: one that ours has not is a difference, nothing foreign.
@@ -56,13 +56,14 @@ def network(found: Tensors, part: str | None = None) -> Network:
             f"akamaster's CIFAR nets: {', '.join(listed[:_LISTED])}"
         )
     place, said = _chosen(list(places), part)
-    others = tuple(other for other in places if other != place)
+    others = tuple(other for other in places if other not in (place, ""))
+    inside = tuple(other for other in others if other.startswith(place))
     own = {
         name.removeprefix(place): name
         for name in listed
-        if name.startswith(place) and not name.startswith(tuple(o for o in others if o > place))
+        if name.startswith(place) and not name.startswith(inside)
     }
-    if "embedder.embedder.convolution.weight" in own:  # Hugging Face's, saved without a head
+    if "embedder.embedder.convolution.weight" in own:  # Hugging Face's: so they are with a head
         own = {f"resnet.{name}": file for name, file in own.items()}
     form = names.form_of(own)
     head = _head(found, listed, place, own)
@@ -73,7 +74,7 @@ def network(found: Tensors, part: str | None = None) -> Network:
     }
     kept |= {f"{names.FORMS[form].head}.{name}": file for name, file in head.items()}
     used = set(kept.values())
-    left = [name for name in listed if name not in used and not name.startswith(others or "\0")]
+    left = [name for name in listed if name not in used and not name.startswith(others)]
     if left:
         more = f" and {len(left) - _LISTED:,} more" if len(left) > _LISTED else ""
         said.append(
