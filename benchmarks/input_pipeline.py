@@ -207,7 +207,7 @@ def copied(to):
         ValueError, OSError: there are none.
     """
     source = data.load(FLAGS.data)
-    split = source.train or source.test
+    split = source.test if source.train is None else source.train
     if not isinstance(split.pictures, Encoded):
         raise ValueError(
             f"{FLAGS.data} holds pixels; this measures JPEGs, so name a folder of them."

@@ -71,7 +71,7 @@ def resident_mb(process):
 
 def pictures():
     source = sources.load(FLAGS.data, on_bad="skip")
-    split = source.test or source.train
+    split = source.train if source.test is None else source.test
     if not isinstance(split.pictures, Encoded):
         raise ValueError(f"--data={FLAGS.data} has no encoded pictures, which clients send.")
     return [split.pictures.read(name) for name in split.pictures.names]

@@ -71,7 +71,8 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None) -> Count:
     judged = []
     for images, labels, weights in batches:
         real = _numpy(weights) > 0
-        judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
+        if real.any():  # thousands of bad files in a row need no network
+            judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
         after_batch()
     return total(joined(judged))
 

@@ -46,7 +46,7 @@ from keras_resnet import (
     training,
     weights,
 )
-from keras_resnet.data import augment, draws, sources, splits
+from keras_resnet.data import augment, draws, splits
 from keras_resnet.fronts import Preprocessing
 
 FLAGS = flags.FLAGS
@@ -97,8 +97,7 @@ def run() -> dict:
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures
-    progress.say(f"Reading {FLAGS.data}.")
-    source = sources.load(FLAGS.data)
+    source = common.training_data()
     for name in ("train", "test"):
         if getattr(source, name) is None:
             raise ValueError(
@@ -165,7 +164,7 @@ def run() -> dict:
         controller=controller,
         workdir=workdir,
         fingerprint=fingerprint(train, shape, classes),
-        evaluate=evaluate if held_out else None,
+        evaluate=evaluate if held_out is not None else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         on_begin=begin,
         on_rows=common.shown_as_it_runs(workdir),

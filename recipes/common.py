@@ -6,6 +6,7 @@ read when they start.
 
 import json
 import os
+import signal
 import sys
 import time
 import warnings
@@ -14,6 +15,19 @@ import keras_resnet_he
 
 keras_resnet_he.check(keras=True)
 import keras_resnet.quiet
+
+
+def interrupted(*_):
+    """Ends a recipe at once with 130, as Ctrl-C does in a shell. KeyboardInterrupt would be a traceback during the
+    imports and within Beam, or lost in some library. What is being written is whole or absent; `training.fit` saves."""
+    os.write(2, f"{os.path.basename(sys.argv[0])}: interrupted.\n".encode())
+    os._exit(130)
+
+
+_main = os.path.realpath(getattr(sys.modules["__main__"], "__file__", ""))
+_is_recipe = os.path.dirname(_main) == os.path.dirname(os.path.realpath(__file__))  # no test
+if _is_recipe and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
+    signal.signal(signal.SIGINT, interrupted)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same bits on a GPU too
@@ -35,7 +49,7 @@ from keras_resnet import (
     training,
     weights,
 )
-from keras_resnet.data import views
+from keras_resnet.data import layouts, sources, views
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
@@ -118,6 +132,22 @@ def save(model, workdir, contract):
             interpolation=contract.interpolation,
         )
         progress.say(f"Exported: {written}.")
+
+
+def training_data(**arguments) -> sources.Source:
+    """`sources.load` of --data, to learn classes from; says what was found.
+
+    Raises:
+        ValueError: there is one class only, or what `sources.load` raises.
+    """
+    source = sources.load(FLAGS.data, **arguments)
+    progress.say(f"{FLAGS.data}: {source.summary()}")
+    if len(source.class_names) < 2:
+        raise ValueError(
+            f"{FLAGS.data} holds pictures of one class only, {source.class_names[0]!r}, so there is "
+            f"nothing to tell apart: {layouts.EXPECTED}."
+        )
+    return source
 
 
 def data_name() -> str:

@@ -120,10 +120,10 @@ def run() -> dict:
     refuse_contradictions()
 
     # --- networks
-    progress.say(f"Reading {FLAGS.data}.")
     on_bad = "skip" if FLAGS.skip_bad else "error"
     held_out = "test" if FLAGS.split == "test" else "val"
     source = sources.load(FLAGS.data, on_bad=on_bad, held_out=held_out)
+    progress.say(f"{FLAGS.data}: {source.summary()}")
     loaded, files_found = zip(*(network(path, FLAGS.model) for path in FLAGS.weights), strict=True)
     contract = files_found[0].contract
     classes = loaded[0].output_shape[-1]
@@ -174,11 +174,13 @@ def run() -> dict:
     bar, judged, worst, done = progress.Progress(len(split), 1), [], [], 0
     for pictures, places, real in batches:
         check_channels(pictures, networks[0])
+        real = np.asarray(real) > 0
+        if not real.any():
+            continue
         if scales:
             shares = evaluation.score_scales(networks, pictures, scales, interpolation)
         else:
             shares = evaluation.score(networks, pictures)
-        real = np.asarray(real) > 0
         shares, places = shares[real], np.asarray(places)[real]
         if sets:
             targets[places] = evaluation.likeliest(shares, [sets[place] for place in places])
@@ -274,6 +276,8 @@ def chosen_split(source):
             f"{len(split.bad)} files to evaluate on are no pictures ({'; '.join(split.bad[:3])}): mend "
             "or remove them, or leave them out by --skip_bad."
         )
+    if not len(split):
+        raise ValueError(f"--data={FLAGS.data} has no picture in a class folder ({split.where}).")
     return split
 
 

@@ -22,7 +22,7 @@ from networks import network, view_of
 from PIL import Image
 
 from keras_resnet import evaluation, explain, files, labels, progress
-from keras_resnet.data import images, views
+from keras_resnet.data import images, listing, views
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -72,15 +72,14 @@ def run() -> dict:
         sheets = np.concatenate([shown, explain.overlay(shown, heat)], axis=2)
         for path, sheet, label, share in zip(some, sheets, classes, shares, strict=True):
             name = path.relative_to(root)
+            file = listing.shown(str(name))
             png = io.BytesIO()
             Image.fromarray(sheet).save(png, "PNG")
             place = out / f"{name}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             files.write(place, png.getvalue())
-            rows.append(
-                {"file": str(name), "class": names[label], "probability": float(share[label])}
-            )
-            progress.say(f"{name}: {names[label]} {share[label]:.1%}")
+            rows.append({"file": file, "class": names[label], "probability": float(share[label])})
+            progress.say(f"{file}: {names[label]} {share[label]:.1%}")
     progress.say(f"{len(rows)} drawn in {out}.")
     return {"pictures": len(rows), "explained": rows}
 
@@ -94,9 +93,12 @@ def found_pictures():
         raise FileNotFoundError(
             f"There is no file or folder {FLAGS.pictures!r}: expected a picture, or a folder of them."
         )
-    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in images.SUFFIXES)
+    listed = listing.folder(path)
+    if remarks := listed.remarks():
+        progress.say(remarks)
+    found = [path / name for name in listed.pictures()]
     if not found:
-        raise ValueError(f"{path} holds no pictures ({', '.join(images.SUFFIXES)}).")
+        raise ValueError(f"{path} holds no pictures ({', '.join(listing.SUFFIXES)}).")
     return found, path
 
 
@@ -111,9 +113,9 @@ def made_folder():
 
 def decoded(path):
     try:
-        return images.decode(path.read_bytes())
+        return images.decode(listing.read(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}: mend or remove it.") from None
+        raise ValueError(f"{listing.shown(str(path))}: {error}: mend or remove it.") from None
 
 
 def class_names(net, contract):

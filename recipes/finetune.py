@@ -67,7 +67,7 @@ from keras_resnet import (
     transfer,
     weights,
 )
-from keras_resnet.data import draws, sources, splits, stream, views, windows
+from keras_resnet.data import draws, splits, stream, views, windows
 
 FLAGS = flags.FLAGS
 common.define_export()
@@ -137,8 +137,7 @@ def run() -> dict:
     runtime.prepare(seed=FLAGS.seed)
 
     # --- pictures
-    progress.say(f"Reading {FLAGS.data}.")
-    source = sources.load(FLAGS.data, on_bad="skip" if FLAGS.skip_bad else None)
+    source = common.training_data(on_bad="skip" if FLAGS.skip_bad else None)
     train, held_out, test = three_splits(source)
     classes = len(source.class_names)
 
@@ -302,10 +301,14 @@ def three_splits(source):
             f"--data={FLAGS.data} has pictures of one small size, held as an array: "
             "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
         )
-    if test and test.bad and not FLAGS.skip_bad:
+    if test is not None and test.bad and not FLAGS.skip_bad:
         raise ValueError(
             f"{len(test.bad)} files to test on are no pictures ({'; '.join(test.bad[:3])}): mend or "
             "remove them, or leave them out by --skip_bad."
+        )
+    if test is not None and not len(test):
+        raise ValueError(
+            f"{FLAGS.data} has no picture in a class folder to test on ({test.where})."
         )
     if test is None:
         train, test = splits.holdout(train, share(train), FLAGS.seed)

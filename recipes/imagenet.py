@@ -44,7 +44,7 @@ from keras_resnet import (
     training,
     weights,
 )
-from keras_resnet.data import batch_augment, draws, randaugment, sources, splits, views, windows
+from keras_resnet.data import batch_augment, draws, randaugment, splits, views, windows
 from keras_resnet.layers import Layers
 
 FLAGS = flags.FLAGS
@@ -399,15 +399,17 @@ class Pictures:
         self.share = FLAGS.batch_size // devices.workers
         self.labels, self.names = np.zeros(0, np.int32), ()
         on_bad_file = "skip" if FLAGS.skip_bad else None
-        source = sources.load(FLAGS.data, on_bad=on_bad_file, held_out="val")
+        source = common.training_data(on_bad=on_bad_file, held_out="val")
         if FLAGS.data == "fake":
             self.class_names, self.examples = source.class_names, len(source.train)
             self.evaluated_on = "one batch of noise"
             self.steps_per_epoch = self.examples // FLAGS.batch_size
             return
         train = encoded(source.train, "training")
-        self.evaluated_on = "the validation split" if source.test else "the training pictures"
-        self.test = encoded(source.test, "test") if source.test else skipping_bad(train)
+        if source.test is None:
+            self.evaluated_on, self.test = "the training pictures", skipping_bad(train)
+        else:
+            self.evaluated_on, self.test = "the validation split", encoded(source.test, "test")
         self.class_names, self.examples = source.class_names, len(train)
         self.labels, self.names, self.on_bad = train.labels, train.pictures.names, on_bad
         self.steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)

@@ -4,8 +4,9 @@
     python savedmodels/client.py --server=grpc://localhost:8500 --model=resnet50 --out=json holiday/
 
 Sends the files as they are (JPEG, PNG, what the model was exported for) to the signature
-`predict_bytes`; folders are searched for pictures by their names. This file needs `absl-py`
-alone, gRPC `tensorflow-serving-api` besides: copy it to where the pictures are.
+`predict_bytes`; folders are searched for pictures by their names. This file and
+keras_resnet/data/listing.py need `absl-py` alone, gRPC `tensorflow-serving-api` besides: copy both to
+where the pictures are.
 
 Standard output: a table, or a line of JSON a picture; then one line of JSON with the figures.
 Exit codes: 0 every picture was classified; 1 some are no pictures, each named with the reason; 2 a
@@ -34,6 +35,12 @@ import urllib.parse
 
 from absl import app, flags
 
+try:
+    from keras_resnet.data import listing
+except ImportError:  # without the package it lies beside this file, or where the repository has it
+    sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "keras_resnet/data"))
+    import listing
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "server", "http://localhost:8501", "Where it listens: http[s]:// for REST, grpc:// for gRPC."
@@ -50,7 +57,6 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("retries", 8, "Times that a request is sent again.", lower_bound=0)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds before a retry; doubled each time
 PASSING = (429, 502, 503, 504)  # HTTP's codes for what may go well a moment later
 LONGEST = 32 << 20  # bytes of an answer
@@ -293,9 +299,12 @@ def pictures_of(paths: list[str]) -> list[pathlib.Path]:
             raise FileNotFoundError(f"There is no file or folder {path}.")
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            listed = listing.folder(path)
+            if remarks := listed.remarks():
+                say(f"{path}: {remarks}")
+            inside = [path / name for name in listed.pictures()]
         if not inside:
-            raise ValueError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
+            raise ValueError(f"{path} holds no pictures ({', '.join(listing.SUFFIXES)}).")
         found += inside
     return found
 
@@ -312,16 +321,20 @@ def run(paths: list[str]) -> dict:
     predict = persistent(
         connect(FLAGS.server, FLAGS.model, FLAGS.version, FLAGS.timeout), FLAGS.retries, on_retry
     )
-    began, width = time.monotonic(), max(len(str(file)) for file in files)
+    began, width = time.monotonic(), max(len(listing.shown(str(file))) for file in files)
     for start in range(0, len(files), FLAGS.batch_size):
         batch = files[start : start + FLAGS.batch_size]
-        outputs = predict([file.read_bytes() for file in batch])
-        for file, answer in zip(batch, answers(outputs, FLAGS.top), strict=True):
+        contents = [_content(file) for file in batch]
+        sent = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
+        outputs = predict([contents[i] for i in sent]) if sent else None
+        replies = dict(zip(sent, answers(outputs, FLAGS.top), strict=True)) if sent else {}
+        for i, file in enumerate(batch):
+            name, answer = listing.shown(str(file)), replies.get(i) or {"error": contents[i]}
             figures["classified"] += "error" not in answer
             if FLAGS.out == "json":
-                print(harmless(json.dumps({"file": str(file), **answer}, ensure_ascii=False)))
+                print(harmless(json.dumps({"file": name, **answer}, ensure_ascii=False)))
             else:
-                print(harmless(f"{file!s:{width}}  {_row(answer)}"))
+                print(harmless(f"{name:{width}}  {_row(answer)}"))
     return {**figures, "seconds": round(time.monotonic() - began, 3)}
 
 
@@ -343,6 +356,16 @@ def _steers(c):
 
 def say(line: str):
     print(harmless(line), file=sys.stderr, flush=True)
+
+
+def _content(file):
+    """A file's bytes, or why it cannot be read."""
+    try:
+        return listing.read(file)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except ValueError as error:
+        return f"cannot be read: {error}"
 
 
 def _row(answer):

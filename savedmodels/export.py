@@ -258,7 +258,7 @@ def interpreted(content, pictures):
 def pictures_of(data, names):
     """A split of the data, and the index of each of its folders; None if they are no classes."""
     source = sources.load(data, on_bad="skip")
-    split = source.test or source.train
+    split = source.train if source.test is None else source.test
     if not isinstance(split.pictures, splits.Encoded):
         raise ValueError(f"--data={data}: expected a folder or zip of pictures.")
     index = {name: i for i, name in enumerate(names)}

@@ -380,7 +380,7 @@ def test_mistakes_end_in_one_sentence(given, sentence, mistaken, tmp_path):
     *before, last = ended.err.splitlines()
     assert last.startswith("evaluate.py: ")
     assert sentence in last
-    assert all(line.startswith("Reading") for line in before)
+    assert all(" pictures to " in line for line in before), before
 
 
 def test_cards_gather_the_evaluations_of_one_set_of_weights(place, tmp_path):

@@ -27,6 +27,7 @@ FLOORS = {
     "repeat": 1,
     "data.batch_augment": 1,
     "data.batches": 2,
+    "data.folders": 1,
     "data.pipeline": 1,
     "data.resident": 1,
     "data.shards": 1,

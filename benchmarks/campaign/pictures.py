@@ -55,10 +55,10 @@ def run(
 
 
 def _files(data):
-    from keras_resnet.data import images
+    from keras_resnet.data import listing
 
-    paths = sorted(p for p in pathlib.Path(data).rglob("*") if p.suffix.lower() in images.SUFFIXES)
-    return {path.name: path.read_bytes() for path in paths}
+    paths = [pathlib.Path(data, name) for name in listing.folder(data).pictures()]
+    return {path.name: listing.read(path) for path in paths}
 
 
 # --- workers

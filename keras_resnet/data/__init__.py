@@ -20,6 +20,7 @@ _MODULES = (
     "batches",
     "draws",
     "images",
+    "listing",
     "pipeline",
     "randaugment",
     "resident",

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from keras_resnet.data import listing
 from keras_resnet.data.splits import Source, Split
 
 # What numpy arrays are made of, under the names that pickles of Python 2 and of today use.
@@ -20,6 +21,7 @@ _ALLOWED = {
 }
 _CIFAR10 = ("batches.meta", *(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 _CIFAR100 = ("meta", "train", "test")
+_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -34,7 +36,7 @@ class _Unpickler(pickle.Unpickler):
 def is_batches(path: pathlib.Path) -> bool:
     """Whether `path` is a tar archive, a folder of CIFAR's batches, or one that holds such a folder."""
     if path.is_file():
-        return path.name.endswith((".tar", ".tar.gz", ".tgz"))
+        return path.name.lower().endswith(_TAR)
     return _folder(path) is not None
 
 
@@ -50,6 +52,11 @@ def load(path: pathlib.Path) -> Source:
     else:
         (meta, *train, test), names, label = _CIFAR10, "label_names", "labels"
     missing = [name for name in (meta, *train, test) if name not in files]
+    if not files:
+        raise ValueError(
+            f"{path} holds none of CIFAR's Python batches, which alone are read from a tar archive: unpack it "
+            f"(tar -xf {path.name}) and name the folder; folders and zips of pictures are read as they are."
+        )
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}: expected the whole of CIFAR's Python version, "
@@ -60,7 +67,7 @@ def load(path: pathlib.Path) -> Source:
         splits = [_split(files, batches, label, len(class_names)) for batches in (train, [test])]
     except ValueError as error:
         raise ValueError(f"{path}: {error}: download it again.") from None
-    return Source(path.resolve().name, class_names, *splits)
+    return Source(listing.shown(path.resolve().name), class_names, *splits)
 
 
 def _split(files, batches, label, classes):
@@ -96,8 +103,15 @@ def _folder(path):
 
 
 def _contents(folder):
-    found = [folder / name for name in (*_CIFAR10, *_CIFAR100)]
-    return {file.name: file.read_bytes() for file in found if file.is_file()}
+    files = {}
+    for name in (*_CIFAR10, *_CIFAR100):
+        try:
+            files[name] = listing.read(folder / name)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            raise ValueError(f"{folder / name} cannot be read: {error}.") from None
+    return files
 
 
 def _members(path):
@@ -106,7 +120,13 @@ def _members(path):
         with tarfile.open(path) as archive:
             for member in archive:
                 name = pathlib.PurePosixPath(member.name).name
+                if listing.is_picture(name):  # no archive of CIFAR's, and maybe a large one
+                    return {}
                 if member.isfile() and name in (*_CIFAR10, *_CIFAR100):
+                    if member.size > listing.MAX_BYTES:
+                        raise ValueError(
+                            f"{path}: {name} is too large to be one of CIFAR's batches."
+                        )
                     files[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         reason = str(error).partition("\n")[0].rstrip(":")

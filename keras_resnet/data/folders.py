@@ -1,154 +1,156 @@
 """Image folders and zips, read in place: `[wrapper/][train|test|val/]<class>/.../<picture>`."""
 
+import contextlib
 import functools
-import os
 import pathlib
-import re
-import zipfile
 
 import numpy as np
 
-from keras_resnet.data import images
+from keras_resnet.data import layouts, listing
 from keras_resnet.data.splits import HELD_OUT, Encoded, Source, Split
-
-_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLITS |= {"val": "val", "valid": "val", "validation": "val"}
-_EXPECTED = "expected train/<class>/<picture> and test/<class>/<picture>, or <class>/<picture>"
+from keras_resnet.progress import say
 
 
 def load(path: pathlib.Path, on_bad: str | None, held_out: str = "test") -> Source:
     """Finds the pictures of a folder, of a zip, or of the zips in a folder; decodes nothing.
 
     A class is a folder; classes and pictures are in alphabetical order. The split is the folder
-    above the classes, else a word of the archive's name, else everything is for training. Where there
-    are both `test` and `val`, `held_out` says which is the test split. Folders that merely wrap the
-    rest are looked through, hidden files left alone. Other files in class folders, and pictures in
-    none, count as bad (`Split.bad`).
+    above the classes (`layouts.arrange`), else a word of the archive's name, else everything is for
+    training. Where there are both `test` and `val`, `held_out` says which is the test split, unless it
+    has no class folders. Which files there are says `listing`: what else is left out is written to
+    standard error. Other files in class folders, and pictures in none, count as bad (`Split.bad`).
 
     Raises:
-        ValueError: no pictures, fewer than two classes, a class that only the test split has, or
-            a damaged zip.
+        ValueError: no pictures, folders that read both like splits and like classes, a split without
+            pictures, a class that only the test split has or whose name is not UTF-8, or a damaged zip.
         OSError: a folder that cannot be read.
     """
-    root, opened, found = path, {}, {}
-    if path.is_dir():
-        _add(found, _walk(path), (), "train")
-    if not any(_classes(files) for files in found.values()):
-        root, archives = (path, path.glob("*.zip")) if path.is_dir() else (path.parent, [path])
-        opened, found = {archive.name: _open(archive) for archive in sorted(archives)}, {}
-    for name, archive in opened.items():
-        members = sorted({member for member in archive.namelist() if not member.endswith("/")})
-        words = re.split(r"[\W_]+", pathlib.PurePath(name).stem.lower())
-        default = next((_SPLITS[word] for word in words if word in _SPLITS), "train")
-        _add(found, ((name, *member.split("/")) for member in members), (name,), default)
-    train = found.get("train", [])
-    test = next((found[split] for split in HELD_OUT[held_out] if split in found), [])
+    with contextlib.ExitStack() as closing:  # archives stay open only where this succeeds
+        archives = {}
+        tree = listing.folder(path) if path.is_dir() else None
+        if tree and any("/" in name for name in tree.pictures()):
+            trees = {"": tree}
+        else:
+            root, names = (path, tree.files) if tree else (path.parent, [path.name])
+            for name in names:
+                if tree is None or ("/" not in name and name.lower().endswith(".zip")):
+                    archives[name] = closing.enter_context(_open(root / name))
+            trees = {name: archive.listing for name, archive in archives.items()}
+        source = _source(path, trees, archives, on_bad, held_out)
+        closing.pop_all()
+    return source
 
-    class_names = _classes(train) or _classes(test)
+
+def _open(archive):
+    try:
+        return listing.Archive(archive)
+    except ValueError as error:
+        raise ValueError(
+            f"{listing.shown(str(archive))} {error}: expected a whole one, or a folder."
+        ) from None
+
+
+def _source(path, trees, archives, on_bad, held_out):
+    named = listing.shown(str(path))
+    found = _found(named, trees)
+    train = found.get("train")
+    held = [found[split] for split in HELD_OUT[held_out] if split in found]
+    # Pictures that are to be predicted often lie in a folder `test`.
+    labelled = [split for split in held if layouts.classes(split.entries)]
+    test = (labelled or held or [None])[0]
+    if labelled and test is not held[0]:
+        say(f"{named}: {held[0].where} has no class folders; {test.where} is tested on.")
+    learnt = test if train is None else train
+    class_names = [] if learnt is None else layouts.classes(learnt.entries)
     if not class_names:
         raise ValueError(
-            f"{path} holds no pictures ({', '.join(images.SUFFIXES)}) in class folders: "
-            f"{_EXPECTED}."
+            f"{named} holds no pictures ({', '.join(listing.SUFFIXES)}) in class folders"
+            f"{f' in {train.where}' if train is not None and train.where else ''}: {layouts.EXPECTED}."
         )
-    if len(class_names) < 2:
+    for name in class_names:
+        if not listing.is_text(name):
+            raise ValueError(
+                f"{named}: the name of the class folder {listing.shown(name)} is not UTF-8, so that it cannot be "
+                "written into a model: rename the folder."
+            )
+    if test is not None and not test.entries:
         raise ValueError(
-            f"{path} holds pictures of one class only, {class_names[0]!r}, so there is nothing to "
-            f"tell apart: {_EXPECTED}."
+            f"{named}: {test.where} is there, but has no pictures: add them, or remove it."
         )
-    unknown = sorted(set(_classes(test)) - set(class_names))
-    if unknown:
+    if unknown := sorted(
+        {name for split in labelled[:1] for name in layouts.classes(split.entries)} - {*class_names}
+    ):
         raise ValueError(
-            f"{path}: the test split has a class {unknown[0]!r} that the training split has not; "
+            f"{named}: the test split has a class {unknown[0]!r} that the training split has not; "
             "both need the same class folders."
         )
-    read = functools.partial(_read, root, opened)
-    file = None if opened else lambda name: f"{root}/{name}"
+    entries = [entry for split in (train, test) if split is not None for entry in split.entries]
+    odd = {shown: name for _, name, _ in entries if (shown := listing.shown(name)) != name}
+    if archives:
+        file, read = None, functools.partial(_read_member, archives, odd)
+    else:
+        file, read = functools.partial(_path, path, odd), functools.partial(_read_file, path, odd)
     index = {name: i for i, name in enumerate(class_names)}
     return Source(
-        path.resolve().name,
+        listing.shown(path.resolve().name),
         tuple(class_names),
         _split(train, index, read, on_bad or "skip", file),
         _split(test, index, read, on_bad or "error", file),
     )
 
 
-def _classes(files):
-    return sorted({class_name for class_name, name in files if class_name and _is_picture(name)})
+def _found(named, trees):
+    """The splits of all trees, those of one name as one."""
+    found = {}
+    for name, tree in trees.items():
+        where = f"{named}/{listing.shown(name)}" if name and not named.endswith(name) else named
+        try:
+            splits = layouts.arrange(tree, layouts.split_in(pathlib.PurePath(name).stem) or "train")
+        except ValueError as error:
+            raise ValueError(f"{where} {error}") from None
+        if remarks := tree.remarks():
+            say(f"{where}: {remarks}")
+        if "" in splits:
+            say(f"{where}: {splits.pop('').where}/ is left out, since its pictures have no labels.")
+        for kind, (entries, folder) in splits.items():
+            place = "/".join(filter(None, (name, folder))) + ("/" if folder else "")
+            if name:
+                entries = [entry._replace(name=f"{name}/{entry.name}") for entry in entries]
+            before, there = found.get(kind, ([], ""))
+            places = [place for place in (there, listing.shown(place)) if place]
+            found[kind] = layouts.Found(before + entries, " and ".join(places))
+    return found
 
 
-def _split(files, index, read, on_bad, file):
-    if not files:
+def _split(found, index, read, on_bad, file):
+    if found is None:
         return None
     good, bad = [], []
-    for class_name, name in files:
-        if class_name is None:
+    for class_name, raw, reason in found.entries:
+        name = listing.shown(raw)
+        if reason:
+            bad.append(f"{name}: {reason}")
+        elif class_name is None:
             bad.append(f"{name}: lies in no class folder")
-        elif not _is_picture(name):
+        elif not listing.is_picture(raw):
             bad.append(f"{name}: not a picture by its name")
         else:
             good.append((index[class_name], name))
     good.sort()
     labels = np.array([label for label, _ in good], np.int32)
     encoded = Encoded(tuple(name for _, name in good), read, on_bad, path=file)
-    return Split(labels, encoded, tuple(sorted(bad)))
+    return Split(labels, encoded, tuple(sorted(bad)), found.where)
 
 
-def _add(found, paths, wrapper, default):
-    """Sorts one tree's files into `found[split]` as (class, or None outside of any; name).
-
-    Args:
-        paths: the files, as tuples of folders and the file's name.
-        wrapper: folders in front that are known to mean nothing.
-        default: the split of a tree that names none.
-    """
-    paths = [parts for parts in paths if not any(_is_hidden(part) for part in parts)]
-    pictures = [parts for parts in paths if _is_picture(parts[-1])]
-    splits = False
-    while inside := [parts for parts in pictures if len(parts) > len(wrapper) + 1]:
-        tops = {parts[len(wrapper)] for parts in inside}
-        deeper = [len(parts) > len(wrapper) + 2 for parts in inside]
-        splits = tops <= _SPLITS.keys() and any(deeper)
-        if splits or len(tops) > 1 or not all(deeper):
-            break
-        wrapper = (*wrapper, *tops)
-    for parts in paths:
-        split, below = default, parts[-1:]
-        if parts[: len(wrapper)] == wrapper:
-            below = parts[len(wrapper) :]
-        if splits:
-            split, *below = _SPLITS.get(below[0]), *below[1:]
-        class_name = below[0] if len(below) > 1 else None
-        if split and (class_name or _is_picture(parts[-1])):
-            found.setdefault(split, []).append((class_name, "/".join(parts)))
+def _path(root, odd, name):
+    path = f"{root}/{odd.get(name, name)}"
+    return path if listing.is_text(path) else None
 
 
-def _walk(root):
-    for folder, _, names in os.walk(root, onerror=_raise, followlinks=True):
-        folders = pathlib.Path(folder).relative_to(root).parts
-        yield from ((*folders, name) for name in names)
+def _read_file(root, odd, name):
+    return listing.read(f"{root}/{odd.get(name, name)}")
 
 
-def _raise(error):
-    raise error
-
-
-def _open(archive):
-    try:
-        return zipfile.ZipFile(archive)
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{archive} is no readable zip archive ({error}): expected a whole one, or a folder."
-        ) from None
-
-
-def _read(root, opened, name):
-    archive, _, member = name.partition("/")
-    return opened[archive].read(member) if archive in opened else (root / name).read_bytes()
-
-
-def _is_picture(name):
-    return name.lower().endswith(images.SUFFIXES)
-
-
-def _is_hidden(part):
-    return part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
+def _read_member(archives, odd, name):
+    archive, _, member = odd.get(name, name).partition("/")
+    return archives[archive].read(member)

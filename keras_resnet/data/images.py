@@ -8,8 +8,6 @@ from PIL import Image
 
 from keras_resnet.data import containers
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-
 # Pillow knows dozens of formats, some of which call other programs; pictures here are these alone.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 

@@ -119,8 +119,8 @@ class Reader:
         if index in self._bad:
             return None
         name, known = self._encoded.names[index], self._sizes[index].tolist()
-        if known[0] and self._encoded.path:
-            return Picture(self._encoded.path(name), *known)
+        if known[0] and self._encoded.path and (path := self._encoded.path(name)):
+            return Picture(path, *known)
         picture = _open(self._encoded.read, name, known)
         if isinstance(picture, str):
             self.report(index, picture)

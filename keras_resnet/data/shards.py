@@ -73,11 +73,11 @@ def load(
     train = _index(path, found.get("train", ()), keys)
     test = None
     for split in HELD_OUT[held_out]:
-        if split in found and not test:
-            test = _index(path, found[split], keys)
+        if split in found and test is None:
+            test, where = _index(path, found[split], keys), split
             if test["label"].size and test["label"].min() < 0:
                 test = None  # ImageNet's test pictures, whose labels are not public
-    both = [index for index in (train, test) if index]
+    both = [index for index in (train, test) if index is not None]
     if not both:
         raise ValueError(f"{path} has no shards named train, test or validation: rename them.")
     base = int(keys == _KEYS and min(index["label"].min() for index in both) >= 1)
@@ -87,12 +87,12 @@ def load(
     return Source(
         os.path.basename(path.rstrip("/")),
         class_names or _class_names(both, base),
-        train and _split(train, base, on_bad or "skip"),
-        test and _split(test, base, on_bad or "error"),
+        train and _split(train, base, on_bad or "skip", "train"),
+        test and _split(test, base, on_bad or "error", where),
     )
 
 
-def _split(index, base, on_bad):
+def _split(index, base, on_bad, where):
     labels, shards = (index["label"] - base).astype(np.int32), index["shard"]
     paths = [str(path) for path in index["paths"]]
     names = [os.path.basename(path) for path in paths]
@@ -105,7 +105,8 @@ def _split(index, base, on_bad):
 
     read = functools.partial(_read, paths, numbers, first, index["offset"], index["length"])
     runs = np.cumsum(within % _RUN == 0, dtype=np.int32)
-    return Split(labels, Encoded(Names(name, np.arange(len(labels))), read, on_bad, runs))
+    encoded = Encoded(Names(name, np.arange(len(labels))), read, on_bad, runs)
+    return Split(labels, encoded, where=where)
 
 
 def _read(paths, numbers, first, offsets, lengths, name):
@@ -164,7 +165,10 @@ def _prepared(path):
     listed = _listed(path)
     if "label.labels.txt" in listed:
         name = _join(path, "label.labels.txt")
-        return tuple(records.read(name, 0, records.size(name)).decode().split("\n")[:-1])
+        try:
+            return tuple(records.read(name, 0, records.size(name)).decode().split("\n")[:-1])
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} is not UTF-8 text ({error}): copy it again.") from None
     return () if "dataset_info.json" in listed else None
 
 

@@ -123,9 +123,15 @@ def _tfds(name, on_bad, held_out):
     names = set(builder.info.splits) or {"train", "test"}  # a mocked builder knows no splits
     splits = []
     for candidates, default in ((["train"], "skip"), (HELD_OUT[held_out], "error")):
-        split = next((split for split in candidates if split in names), None)
-        splits.append(split and _tfds_split(tfds, builder, name, split, on_bad or default))
-    if not any(splits):
+        read = (
+            _tfds_split(tfds, builder, name, split, on_bad or default)
+            for split in candidates
+            if split in names
+        )
+        # Labels below 0 are those that are not public.
+        labelled = (split for split in read if len(split) and split.labels.min() >= 0)
+        splits.append(next(labelled, None))
+    if all(split is None for split in splits):
         raise ValueError(f"The data set {name!r} has no split named train, test or validation.")
     return Source(name, tuple(builder.info.features[label].names), *splits)
 
@@ -163,4 +169,4 @@ def _tfds_split(tfds, builder, name, split, on_bad):
         raise ValueError(
             f"The data set {name!r} has {pictures.dtype} pictures, not uint8: choose another."
         )
-    return Split(labels.astype(np.int32), pictures)
+    return Split(labels.astype(np.int32), pictures, where=split)

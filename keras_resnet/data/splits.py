@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from keras_resnet.data import draws, images
+from keras_resnet.data import draws, images, listing
 
 # What the split beside train is called, first those that are taken where there are several.
 HELD_OUT = {"test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
@@ -49,14 +49,15 @@ class Encoded:
         on_bad: what is done about a file that is no picture: "skip" or "error".
         runs: int32 [N], where pictures lie in larger files: neighbours of one number lie together
             there, and are best read at about the same time. None where it makes no difference.
-        path: name -> path of the file whose whole content `read` gives; None where it is no file.
+        path: name -> path of the file whose whole content `read` gives, None for one whose path is not
+            UTF-8, which TensorFlow cannot speak of; None where the pictures are no files.
     """
 
     names: Sequence[str]
     read: Callable[[str], bytes]
     on_bad: str
     runs: np.ndarray | None = None
-    path: Callable[[str], str] | None = None
+    path: Callable[[str], str | None] | None = None
 
     def __len__(self):
         return len(self.names)
@@ -70,11 +71,14 @@ class Split:
         labels: int32 [N], indices into the source's class names.
         pictures: uint8 [N,H,W,C], or `Encoded`.
         bad: one "name: reason" for each file that is left out.
+        where: the folder or archive that it was found in, "" where it is all that there is. A split without
+            pictures is still a split: whether one is there is asked by `is None`.
     """
 
     labels: np.ndarray
     pictures: np.ndarray | Encoded
     bad: tuple[str, ...] = ()
+    where: str = ""
 
     def __len__(self):
         return len(self.labels)
@@ -103,6 +107,18 @@ class Source:
     class_names: tuple[str, ...]
     train: Split | None
     test: Split | None
+
+    def summary(self) -> str:
+        """What was found and where, in one sentence, with which a run begins."""
+        parts = []
+        for split, purpose in ((self.train, "train"), (self.test, "test")):
+            if split is not None:
+                where = f" in {split.where}" if split.where else ""
+                bad = f" ({len(split.bad):,} files left out)" if split.bad else ""
+                parts.append(f"{len(split):,} pictures to {purpose} on{where}{bad}")
+        classes = len(self.class_names)
+        found = f"{classes:,} {'class' if classes == 1 else 'classes'} ({listing.some(self.class_names)})"
+        return f"{found}, {', '.join(parts)}."
 
 
 def holdout(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
@@ -158,7 +174,9 @@ def arrays(split: Split) -> Split:
         raise ValueError(
             f"None of the {len(bad)} files is a readable picture ({'; '.join(bad[:3])})."
         )
-    return Split(split.labels[good], pictures[: len(good)], tuple(bad))
+    return dataclasses.replace(
+        split, labels=split.labels[good], pictures=pictures[: len(good)], bad=tuple(bad)
+    )
 
 
 def pixels(split: Split) -> np.ndarray:

@@ -276,8 +276,7 @@ class Evaluation:
         return bool(failing)
 
     def _refuse_bad(self):
-        bad = self.bad
-        if bad and self._strict:
+        if self._strict and (bad := self.bad):  # else it is not asked for: it is copied
             raise ValueError(
                 f"{len(bad)} of the files to evaluate on are no readable pictures "
                 f"({self._reader.summary()}): mend or remove them, or ask for them to be skipped "

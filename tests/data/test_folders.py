@@ -9,7 +9,7 @@ from keras_resnet.data import arrays, load
 
 from .conftest import FORMATS, encode, picture, write_folder, write_zip
 
-CLASSES = ("cat", "dog", "train")  # a class may have a split's name
+CLASSES = ("cat", "dog", "emu")
 
 
 def tree(prefix="", classes=CLASSES, per_class=2, seed=0):
@@ -30,11 +30,12 @@ def names(split, cut):
 
 @pytest.mark.parametrize("wrapper", ["", "photos/", "a/b/"])
 def test_with_split_folders(write, wrapper):
-    train = tree(wrapper + "train/", per_class=7)
-    files = {**train, **tree(wrapper + "test/", seed=90)}
+    classes = ("cat", "dog", "train")  # below a split, a class may have a split's name
+    train = tree(wrapper + "train/", classes, per_class=7)
+    files = {**train, **tree(wrapper + "test/", classes, seed=90)}
     path, cut = write(dict(reversed(files.items())))
     source = load(str(path))
-    assert source.class_names == CLASSES and source.name == path.name
+    assert source.class_names == classes and source.name == path.name
     assert names(source.train, cut) == list(train)
     np.testing.assert_array_equal(source.train.labels, np.repeat([0, 1, 2], 7))
     np.testing.assert_array_equal(source.test.labels, [0, 0, 1, 1, 2, 2])
@@ -135,8 +136,6 @@ def test_a_test_split_without_class_folders_is_not_lost(write):
         ({}, "holds no pictures .*expected train/<class>/<picture>"),
         ({"readme.txt": b"x", "cat/notes.txt": b"x"}, "holds no pictures"),
         ({"1.png": b"x", "2.png": b"x"}, "holds no pictures .* in class folders"),
-        (tree("", ("cat",)), "holds pictures of one class only, 'cat', .*expected"),
-        (tree("train/", ("cat",)), "one class only, 'cat'"),
         ({**tree("train/"), **tree("test/", ("cow",))}, "the test split has a class 'cow' that"),
     ],
 )
@@ -166,7 +165,7 @@ def test_a_link_to_nothing_is_a_bad_file(tmp_path):
     write_folder(tmp_path, tree())
     (tmp_path / "cat/9.png").symlink_to(tmp_path / "gone.png")
     train = arrays(load(str(tmp_path)).train)
-    assert len(train) == 6 and "cat/9.png: cannot be read: [Errno 2]" in train.bad[0]
+    assert len(train) == 6 and "cat/9.png: cannot be read: No such file" in train.bad[0]
 
 
 def test_real_cifar10_zips(shared):
