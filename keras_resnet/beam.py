@@ -5,20 +5,23 @@ of its own that is whole or absent; one that is there is not made again. So a ru
 was, and one that some runner did twice in part leaves what it would have left.
 """
 
+import contextlib
+import fnmatch
 import glob
 import hashlib
 import io
 import itertools
 import json
+import os
 import re
-import zipfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from etils import epath
 
 from keras_resnet import files, saved_model_ops, serving
-from keras_resnet.data import images, records
+from keras_resnet.data import listing, records
+from keras_resnet.progress import say
 
 try:
     import apache_beam
@@ -44,10 +47,11 @@ class Item(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the output calls it."""
+        """What the output calls it, as text."""
+        path = listing.shown(self.path)
         if self.member:
-            return f"{self.path}/{self.member}"
-        return f"{self.path}@{self.offset}" if self.length else self.path
+            return f"{path}/{listing.shown(self.member)}"
+        return f"{path}@{self.offset}" if self.length else path
 
 
 class Shard(NamedTuple):
@@ -58,13 +62,13 @@ class Shard(NamedTuple):
 
 
 def items_of(pattern: str) -> list[Item]:
-    """The pictures that a pattern means, sorted by path.
+    """The pictures that a pattern means, sorted by path, each once.
 
     Args:
         pattern: a path, local or behind a URL, or a local pattern (`shards/*`, `**` for folders in folders). A folder
-            stands for the pictures, zips and TFRecord files in it and below, hidden ones left alone; a zip for the
+            stands for the pictures, zips and TFRecord files in it and below, as `listing` finds them; a zip for the
             pictures in it; a TFRecord file (by its name: `.tfrecord`, `-00000-of-00010`) for its records; a `.txt`
-            file for the paths in it, a line each.
+            file for the paths in it, a line each. What is left out is written to standard error.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -73,14 +77,16 @@ def items_of(pattern: str) -> list[Item]:
     path = epath.Path(pattern)
     if path.exists():
         found = [path]
+    elif "**" in pattern.split("/"):
+        found = _matching(pattern)
     else:
-        found = [epath.Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+        found = [epath.Path(name) for name in sorted(glob.glob(pattern))]
     if not found:
         raise FileNotFoundError(f"There is no file or folder {pattern}, nor any of that pattern.")
-    items = [item for each in found for item in _items(each, named=True)]
+    items = list(dict.fromkeys(item for each in found for item in _items(each, named=True)))
     if not items:
         raise ValueError(
-            f"{pattern} holds no pictures ({', '.join(images.SUFFIXES)}), zips of them or TFRecord files."
+            f"{pattern} holds no pictures ({', '.join(listing.SUFFIXES)}), zips of them or TFRecord files."
         )
     return items
 
@@ -203,22 +209,30 @@ def pipeline(start, shards: Sequence[Shard], model: SavedModel, output: str, cou
         start
         | "Shards" >> apache_beam.Create(shards)
         | "Spread" >> apache_beam.Reshuffle()
-        | "Read" >> apache_beam.Map(lambda shard: (shard, read(shard)))
+        | "Read" >> apache_beam.ParDo(_Read())
         | "Classify" >> base.RunInference(base.KeyedModelHandler(model))
         | "Write"
         >> apache_beam.MapTuple(lambda shard, rows: write(shard, rows, output, count, form))
     )
 
 
+class _Read(apache_beam.DoFn):
+    """Shards to (shard, contents); archives stay open from one shard to the next."""
+
+    def setup(self):
+        self._archives = _Archives()
+
+    def process(self, shard):
+        yield shard, [_content(item, self._archives) for item in shard.items]
+
+    def teardown(self):
+        self._archives.close()
+
+
 def read(shard: Shard) -> list[bytes | str]:
     """Each picture's bytes, or why it cannot be read."""
-    opened, contents = {}, []
-    for item in shard.items:
-        try:
-            contents.append(_read(item, opened))
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            contents.append(f"unreadable: {getattr(error, 'strerror', None) or error}")
-    return contents
+    with contextlib.closing(_Archives()) as archives:
+        return [_content(item, archives) for item in shard.items]
 
 
 def write(shard: Shard, rows: Sequence[dict], output: str, count: int, form: str) -> str:
@@ -239,30 +253,64 @@ def write(shard: Shard, rows: Sequence[dict], output: str, count: int, form: str
 def _items(path, named=False):
     """`named`: by the user, so that it is taken for a picture whatever it is called."""
     text = str(path)
-    if path.is_dir():
-        inside = sorted((each for each in path.iterdir() if not each.name.startswith(".")), key=str)
+    if not path.is_dir():
+        return _file_items(text, named)
+    if files.is_remote(text):
+        inside = sorted((p for p in path.iterdir() if not listing.is_hidden(p.name)), key=str)
         return [item for each in inside for item in _items(each)]
-    if path.suffix.lower() == ".zip":
+    listed = listing.folder(text)
+    _say_remarks(text, listed)
+    return [item for name in listed.files for item in _file_items(os.path.join(text, name))]
+
+
+def _file_items(text, named=False):
+    name = text.rpartition("/")[-1]
+    if name.lower().endswith(".zip"):
         try:
-            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                names = sorted(archive.namelist())
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{text} is no readable zip archive ({error}).") from None
-        return [Item(text, name) for name in names if _is_picture(name)]
-    if _TFRECORD.fullmatch(path.name):
-        return _records(path)
-    if named and path.suffix.lower() == ".txt":
-        lines = [line.strip() for line in path.read_text().splitlines()]
+            with _open(text) as archive:
+                _say_remarks(text, archive.listing)
+                return [Item(text, member) for member in archive.listing.pictures()]
+        except ValueError as error:
+            raise ValueError(f"{listing.shown(text)} {error}.") from None
+    if _TFRECORD.fullmatch(name):
+        return _records(epath.Path(text))
+    if named and name.lower().endswith(".txt"):
+        content = epath.Path(text).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        lines = (line.strip() for line in os.fsdecode(content).splitlines())
         return [Item(line) for line in lines if line]
-    return [Item(text)] if named or _is_picture(text) else []
+    return [Item(text)] if named or listing.is_picture(name) else []
 
 
-def _is_picture(name):
-    return name.lower().endswith(images.SUFFIXES) and not name.split("/")[-1].startswith(".")
+def _say_remarks(text, listed):
+    if remarks := listed.remarks():
+        say(f"{listing.shown(text)}: {remarks}")
+
+
+def _matching(pattern):
+    """The files of a pattern with `**`, and those in its folders; glob's own would walk in circles of links."""
+    parts = pattern.split("/")
+    depth = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    root = "/".join(parts[:depth]) or ("/" if depth else ".")
+    if not os.path.isdir(root):
+        return []
+    listed = listing.folder(root)
+    _say_remarks(root, listed)
+    found = (name for name in listed.files if _matches(name.split("/"), parts[depth:]))
+    return [epath.Path(os.path.join(root, name) if depth else name) for name in found]
+
+
+def _matches(names, patterns):
+    if not patterns or not names:
+        return not patterns
+    if patterns[0] == "**":
+        return _matches(names, patterns[1:]) or _matches(names[1:], patterns)
+    return fnmatch.fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
 
 
 def _records(path):
     """Of each record a length of 8 bytes, its checksum of 4, then after the content one more."""
+    if not (files.is_remote(path) or path.is_file()):
+        raise ValueError(f"{path} is no regular file, as a TFRecord file is.")
     end, place, found = path.stat().length, 0, []
     with path.open("rb") as file:
         while place < end:
@@ -277,16 +325,54 @@ def _records(path):
     return found
 
 
-def _read(item, opened):
-    path = epath.Path(item.path)
+class _Archives:
+    """The archives that were read from last, open; for one thread."""
+
+    def __init__(self, most: int = 8):
+        self._most, self._opened = most, {}
+
+    def read(self, path, member):
+        if path not in self._opened:
+            while len(self._opened) >= self._most:
+                self._opened.pop(next(iter(self._opened)))[1].close()
+            with contextlib.ExitStack() as closing:
+                archive = closing.enter_context(_open(path))
+                self._opened[path] = archive, closing.pop_all()
+        return self._opened[path][0].read(member)
+
+    def close(self):
+        while self._opened:
+            self._opened.popitem()[1][1].close()
+
+
+@contextlib.contextmanager
+def _open(path):
+    """A zip archive; one behind a URL is read by ranges."""
+    with contextlib.ExitStack() as closing:
+        if files.is_remote(path):
+            path = closing.enter_context(epath.Path(path).open("rb"))
+        yield closing.enter_context(listing.Archive(path))
+
+
+def _content(item, archives):
+    try:
+        return _read(item, archives)
+    except (
+        Exception
+    ) as error:  # of disks and stores, and of archives: zlib.error, NotImplementedError, ...
+        return f"unreadable: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+
+
+def _read(item, archives):
     if item.member:
-        if item.path not in opened:
-            opened[item.path] = zipfile.ZipFile(
-                io.BytesIO(path.read_bytes()) if files.is_remote(path) else item.path
-            )
-        return opened[item.path].read(item.member)
+        return archives.read(item.path, item.member)
+    path = epath.Path(item.path)
     if not item.length:
+        if not files.is_remote(path):
+            return listing.read(path)
+        listing.check_size(path.stat().length)
         return path.read_bytes()
+    listing.check_size(item.length)
     import tensorflow as tf
 
     with path.open("rb") as file:
