@@ -151,23 +151,26 @@ def _begin(parent):
     while True:
         folder = parent / f".{_machine()}-{secrets.token_hex(8)}.part"
         folder.mkdir()
-        # Until the lock is held another process may take the folder for a leftover.
-        with contextlib.suppress(FileNotFoundError):
+        # Until the lock is held another process may take the folder for a leftover, and remove it.
+        try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
-            with contextlib.suppress(FileNotFoundError):
-                if lock(descriptor) is not False and os.path.samestat(
-                    os.fstat(descriptor), os.stat(folder / _LOCK)
-                ):
-                    return folder, descriptor
-            os.close(descriptor)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            folder.rmdir()
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            there = os.stat(folder / _LOCK) if lock(descriptor) is not False else None
+            if there and os.path.samestat(there, os.fstat(descriptor)):
+                return folder, descriptor
+        os.close(descriptor)
 
 
 def _remove(folder, descriptor):
     """Removes a folder whose lock is held, and frees that."""
     shutil.rmtree(folder, ignore_errors=True)
     os.close(descriptor)
-    with contextlib.suppress(OSError):
-        folder.rmdir()  # NFS keeps a file that is open, under another name, and so its folder
+    shutil.rmtree(folder, ignore_errors=True)  # NFS, and Windows, keep a file that is open
 
 
 def _sweep(parent, now):
