@@ -51,6 +51,7 @@ notebook: $(VENV)/.installed-test
 
 readme: $(VENV)/.installed-test
 	$(PY) tools/readme_tables.py README.md
+	$(PY) tools/readme_tables.py savedmodels/README.md
 
 $(VENV)/.installed: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)

@@ -63,6 +63,11 @@ def test_campaign_table_is_the_committed_campaigns_own():
     assert between("campaign") == readme_tables.campaign()
 
 
+def test_differences_are_the_committed_campaigns_own():
+    text = (ROOT / "savedmodels/README.md").read_text("utf-8")
+    assert readme_tables.update(text, {"differences": readme_tables.differences()}) == text
+
+
 def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_tables, "ROOT", tmp_path)
     runs = [("a", "--seed=0", 9125), ("b", "--seed=1", 9100), ("c", "--seed=0\n--noflip", 9000)]

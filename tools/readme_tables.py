@@ -243,6 +243,23 @@ def campaign(path=ROOT / "benchmarks/results/campaign.json") -> str:
     return "\n".join(lines)
 
 
+def differences(path=ROOT / "benchmarks/results/campaign.json") -> str:
+    """Of its mutated pictures, those that an export and `images.decode` took for different things."""
+    said = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "pictures" not in said:
+        return "No campaign is committed yet."
+    tried = sum(
+        counts["tried"]
+        for kind, counts in said["pictures"]["kinds"].items()
+        if kind.startswith("predict_bytes")
+    )
+    lines = [f"| of {tried:,} files | how many |", "| --- | ---: |"]
+    return "\n".join(
+        lines
+        + [f"| {kind} | {count:,} |" for kind, count in said["pictures"]["differences"].items()]
+    )
+
+
 def link(path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -338,9 +355,11 @@ def update(text: str, tables: dict[str, str]) -> str:
     return text
 
 
-def main(path):
-    before = path.read_text("utf-8")
-    tables = {
+def tables_of(path) -> dict[str, str]:
+    """Of the README at the top, and of that of savedmodels/."""
+    if path.resolve().parent.name == "savedmodels":
+        return {"differences": differences()}
+    return {
         "networks": networks(),
         "results": results(),
         "imagenet": imagenet(),
@@ -351,7 +370,11 @@ def main(path):
         "serving": serving(),
         "campaign": campaign(),
     }
-    after = update(before, tables)
+
+
+def main(path):
+    before = path.read_text("utf-8")
+    after = update(before, tables_of(path))
     files.write(path, after)
     print(json.dumps({"file": str(path), "changed": after != before}))
 

@@ -51,7 +51,9 @@ def run(
     if export_mutants:
         with tempfile.TemporaryDirectory() as folder:
             _try(_exporting, export_mutants, (seed, files, folder), tally, differences)
-    return tally.result() | {"differences": dict(sorted(differences.items()))}
+    result = tally.result()
+    kinds = dict(sorted(result["kinds"].items()))
+    return result | {"kinds": kinds, "differences": dict(sorted(differences.items()))}
 
 
 def _files(data):
@@ -152,7 +154,7 @@ def _decoding(seed, files):
         tried, failures = collections.Counter(), []
         for number in range(first, last):
             mutant = every[number]
-            kind = f"decode: {mutant.format}, {mutant.damage}"
+            kind = f"images.decode, {mutant.format}"
             tried[kind] += 1
             _watched(at, number)
             problem = None
@@ -173,7 +175,9 @@ def _decoding(seed, files):
             except Exception as error:
                 problem = f"raises {type(error).__name__}: {error}"
             if problem:
-                failures.append((kind, f"mutant {number} of seed {seed} ({mutant.base}) {problem}"))
+                failures.append(
+                    (kind, f"mutant {number} of seed {seed} ({_said(mutant)}) {problem}")
+                )
         signal.setitimer(signal.ITIMER_REAL, 0)
         return tried, failures, {}
 
@@ -263,7 +267,7 @@ def _exporting(seed, files, folder):
                 answer[name].numpy() for name in ("valid", "reason", "scores", "indices")
             )
             for i, mutant in enumerate(some):
-                kind = f"export: {mutant.format}, {mutant.damage}"
+                kind = f"predict_bytes, {mutant.format}"
                 tried[kind] += 1
                 difference, may = compare(
                     mutant,
@@ -276,12 +280,16 @@ def _exporting(seed, files, folder):
                 if difference:
                     found[difference] += 1
                     if mutant.damage == "none" and not may:
-                        said = f"mutant {numbers[i]} of seed {seed} ({mutant.base}) is sound. {difference}"
+                        said = f"mutant {numbers[i]} of seed {seed} ({_said(mutant)}): {difference}"
                         failures.append((kind, said))
         signal.setitimer(signal.ITIMER_REAL, 0)
         return tried, failures, found
 
     return check
+
+
+def _said(mutant):
+    return f"{mutant.base}, damage: {mutant.damage}"
 
 
 def _form(content):
