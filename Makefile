@@ -11,6 +11,7 @@ help:
 	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
 	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
 	@echo "make campaign       kills, fuzzing, mutated pictures, requests to the server: hours, in search of faults"
+	@echo "make test-oldest    weights and files on the oldest TensorFlow and Keras that setup.py allows"
 	@echo "make lint           ruff's lint and format; make format rewrites"
 
 demo: $(VENV)/.installed
@@ -46,6 +47,9 @@ test-serving: $(VENV)-serving/.installed $(VENV)/.installed-test
 campaign: $(VENV)/.installed-test
 	$(PY) benchmarks/campaign/run.py
 
+test-oldest: $(VENV)-oldest/.installed
+	$(VENV)-oldest/bin/python -m pytest -m "not slow" tests/test_weights_kinds.py tests/test_weights_trust.py tests/test_weights_hostile.py tests/test_models.py
+
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb
 
@@ -75,5 +79,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-backends test-serving lint format campaign notebook readme
+.PHONY: help demo test test-all test-backends test-serving test-oldest lint format campaign notebook readme
 .PRECIOUS: $(VENV)-%/.installed

@@ -25,7 +25,8 @@ setup(
     install_requires=[
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.
         "tensorflow>=2.20",
-        "keras>=3.12",
+        # The first that loads files safely by all of its public advisories, CVE-2025-1550 to CVE-2026-12481.
+        "keras>=3.15.1",
         "tensorflow-datasets>=4.9.10",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "absl-py>=2.1",
@@ -37,7 +38,8 @@ setup(
         "safetensors>=0.4.3",
     ],
     extras_require={
-        "torch": ["torch>=2.4"],  # reads PyTorch's pickled checkpoints
+        # Reads PyTorch's pickled checkpoints; before, these could run code (CVE-2025-32434, CVE-2026-24747).
+        "torch": ["torch>=2.10"],
         "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
         "serving": [
             "tensorflow-serving-api>=2.20",
