@@ -156,6 +156,11 @@ def _named(network):
             return model
         shape = model.inputs[0].shape
         adapted = found.channels == 3 and shape[-1] in (1, 4)
+        if not adapted and shape[-1] in (1, 3, 4) and shape[-1] != found.channels:
+            raise ValueError(
+                f"The weights {weights} read pictures of {found.channels} channels, not of {shape[-1]}: pass "
+                f"input_shape=(height, width, {found.channels})."
+            )
         if not adapted and include_top == (found.classes is not None):
             found.load(model)
             return model

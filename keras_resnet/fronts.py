@@ -52,11 +52,20 @@ def named(preprocessing) -> Preprocessing:
     return preprocessing
 
 
-def same(one, other) -> bool:
-    """Whether two modes or `Preprocessing`s are one to a thousandth of a step of 256."""
+def same(one, other, channels: int = 3) -> bool:
+    """Whether two modes or `Preprocessing`s are one to a thousandth of a step of 256, for pictures of so many
+    channels."""
     one, other = named(one), named(other)
-    values = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=True)
-    return one.bgr == other.bgr and all(abs(a - b) < 1e-3 for a, b in values)
+    values = zip(_statistics(one, channels), _statistics(other, channels), strict=True)
+    return all(abs(a - b) < 1e-3 for a, b in values) and (channels != 3 or one.bgr == other.bgr)
+
+
+def _statistics(preprocessing, channels):
+    """Mean and standard deviation of each channel; with other than 3, the three channels' averages serve for each."""
+    mean, std = preprocessing.mean, preprocessing.std
+    return (
+        (*mean, *std) if channels == 3 else (sum(mean) / 3,) * channels + (sum(std) / 3,) * channels
+    )
 
 
 def pictures(x, preprocessing="torch"):
@@ -80,10 +89,11 @@ def pictures(x, preprocessing="torch"):
             f"preprocessing knows pictures of 1, 3 or 4 channels; got {channels}: "
             "normalise them yourself and pass preprocessing=None."
         )
-    mean, std, rgb = preprocessing.mean, preprocessing.std, channels == 3
-    if not rgb:
-        mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+    statistics = _statistics(preprocessing, channels)
     x = keras.layers.Normalization(
-        mean=tuple(mean), variance=tuple(s * s for s in std), dtype="float32", name="preprocessing"
+        mean=tuple(statistics[:channels]),
+        variance=tuple(s * s for s in statistics[channels:]),
+        dtype="float32",
+        name="preprocessing",
     )(x)
-    return ops.flip(x, axis=-1) if rgb and preprocessing.bgr else x
+    return ops.flip(x, axis=-1) if channels == 3 and preprocessing.bgr else x

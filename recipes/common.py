@@ -87,6 +87,15 @@ def define_export():
     )
 
 
+def define_trust_config():
+    flags.DEFINE_bool(
+        "trust_config",
+        False,
+        "Build a .keras file's network as the file's own config says, where it is not in keras_resnet's table: of "
+        "Keras' own layers alone, never of code. For files whose origin you know.",
+    )
+
+
 def make_workdir(chief: bool = True) -> epath.Path:
     """--workdir, made, found to be writable, and held by the `chief` alone of a run's processes until it ends.
 
@@ -259,8 +268,13 @@ def start(run, required):
             end(f"{recipe}: interrupted.", 130)
         except (ValueError, OSError, training.Diverged) as mistake:
             sentence = str(mistake)
-            if "skip_bad" in FLAGS:  # how the package's argument is spelt on the command line
-                sentence = sentence.replace("on_bad='skip'", "--skip_bad")
+            # How the package's arguments are spelt on the command line.
+            for argument, flag in (
+                ("on_bad='skip'", "skip_bad"),
+                ("trust_config=True", "trust_config"),
+            ):
+                if flag in FLAGS:
+                    sentence = sentence.replace(argument, f"--{flag}")
             end(f"{recipe}: {sentence}", 2)
         except Exception as error:
             if not (lost := strategies.lost_worker(error)):

@@ -1,7 +1,13 @@
 """A trained network from --model and --weights, and how it is shown pictures."""
 
+import common
+from absl import flags
+
 from keras_resnet import applications, evaluation, weights
 from keras_resnet.data import views
+
+FLAGS = flags.FLAGS
+common.define_trust_config()
 
 
 def network(path: str, name: str | None = None, *, trunk: bool = False, size: int | None = None):
@@ -18,13 +24,14 @@ def network(path: str, name: str | None = None, *, trunk: bool = False, size: in
         The `keras.Model`, ending in its classifier, and the `weights.Found` of the file.
 
     Raises:
-        ValueError: the name contradicts the file, is missing, or there is no classifier.
+        ValueError: the name contradicts the file, is missing, there is no classifier, or the network is not in the
+            table and --trust_config is not given.
     """
     if name:
         applications.get(name)  # an unknown name before all else
     found = weights.find(path, name)
     if found.peer == "keras" and path.endswith(".keras"):
-        model = weights.load(path)
+        model = weights.load(path, trust_config=FLAGS.trust_config)
         evaluation.check(model)
         known = {known.lower(): known for known in applications.list_models()}
         if name and known.get(model.name, name) != name:

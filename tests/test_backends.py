@@ -85,7 +85,7 @@ def test_other_ranks_and_loops_train_from_arrays_save_and_load(rank, loop, tmp_p
     history = model.fit(x, y, batch_size=16, epochs=5, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
     model.save(tmp_path / "net.keras")
-    again = keras_resnet.load(tmp_path / "net.keras")
+    again = keras_resnet.load(tmp_path / "net.keras", trust_config=True)
     a, b = (keras.ops.convert_to_numpy(net.predict(x, verbose=0)) for net in (model, again))
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 

@@ -108,7 +108,7 @@ def test_saved_loop_loads_with_the_fused_norm(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
     _, looped = randomised("V1", "nothing")
     looped.save(tmp_path / "loop.keras")
-    again = keras_resnet.load(tmp_path / "loop.keras")
+    again = keras_resnet.load(tmp_path / "loop.keras", trust_config=True)
     np.testing.assert_array_equal(again(X), looped(X))
     kinds = {type(x) for x in again.get_layer("conv2_blocks").block.layers}
     assert keras_resnet.layers.BatchNormalization in kinds

@@ -7,7 +7,8 @@ import zipfile
 import h5py
 import keras
 
-from keras_resnet import files
+from keras_resnet import files, fronts
+from keras_resnet.weights import bounds
 
 _MEMBER = "contract.json"  # of a .keras archive, which Keras leaves alone
 KEY = "keras_resnet"  # attribute of an .h5 file, metadata of a .safetensors file
@@ -50,10 +51,58 @@ class Contract:
             ValueError: not what `dumps` wrote.
         """
         try:
-            fields = json.loads(text)
+            fields = bounds.parse(text, "its text")
+            if not isinstance(fields, dict):
+                raise ValueError(f"it is {bounds.brief(fields)}")
+            for name, value in fields.items():
+                if name not in _MAY_BE:
+                    raise ValueError(f"this version does not know its field {bounds.brief(name)}")
+                if not _MAY_BE[name](value):
+                    raise ValueError(f"its {name} is {bounds.brief(value)}")
             return cls(**fields | {"class_names": tuple(fields.get("class_names", ()))})
-        except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"Its contract cannot be read ({error}).") from None
+        except ValueError as error:
+            raise ValueError(f"its contract cannot be read: {error}") from None
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _is_size(value):
+    return value is None or bounds.is_whole(value, 1, 1 << 16)
+
+
+def _is_preprocessing(value):
+    if isinstance(value, list):
+        return (
+            len(value) in (2, 3)
+            and bounds.are_numbers(value[0], 3)
+            and bounds.are_numbers(value[1], 3)
+            and min(value[1]) > 0
+            and all(flag in (True, False) for flag in value[2:])
+        )
+    return value is None or (isinstance(value, str) and value in (*fronts.MODES, "none", "own"))
+
+
+_MAY_BE = {
+    "network": lambda value: value is None or _is_text(value),
+    "preprocessing": _is_preprocessing,
+    "size": _is_size,
+    "resize": _is_size,
+    "class_names": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "source": _is_text,
+    "licence": _is_text,
+    "accuracy": lambda value: isinstance(value, dict),
+    "interpolation": lambda value: value in ("bilinear", "bicubic"),
+}
+
+
+def normalisation(preprocessing):
+    """A contract's `preprocessing`, other than "none" and "own", as a builder takes it."""
+    if not isinstance(preprocessing, (list, tuple)):
+        return preprocessing
+    mean, std, *bgr = preprocessing
+    return fronts.Preprocessing(tuple(mean), tuple(std), *map(bool, bgr))
 
 
 def contract_of(path) -> Contract | None:
@@ -64,21 +113,19 @@ def contract_of(path) -> Contract | None:
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
-        head = file.read(8)
+        head = file.read(9)
         text = None
         if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
+            with bounds.archive(file) as archive:
                 if _MEMBER in archive.namelist():
-                    text = archive.read(_MEMBER).decode()
+                    text = bounds.member(archive, _MEMBER, bounds.MOST_JSON)
         elif head.startswith(b"\x89HDF"):
             with h5py.File(file, "r") as h5:
                 text = h5.attrs.get(KEY)
-        elif file.seek(8) and file.read(1) == b"{":
-            file.seek(8)
-            length = int.from_bytes(head, "little")
-            if length <= 100_000_000:  # safetensors' own bound
-                header = json.loads(file.read(length))
-                text = header.get("__metadata__", {}).get(KEY)
+        elif head[8:] == b"{":
+            text = bounds.safetensors_header(path)[1].get(KEY)
+    if text is not None and not isinstance(text, (str, bytes)):
+        raise ValueError("its contract cannot be read: it is no text")
     return None if text is None else Contract.loads(text)
 
 

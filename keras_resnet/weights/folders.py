@@ -1,10 +1,10 @@
 """What the config.json beside somebody's weights says of a network: Hugging Face's own, and timm's."""
 
-import json
 import math
 import os
 import pathlib
 
+from keras_resnet.weights import bounds
 from keras_resnet.weights.contract import Contract
 
 _TIMM = {
@@ -211,11 +211,9 @@ def _sides(given):
 
 def _json(path):
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = bounds.read_json(path)
     except OSError:
         raise ValueError(f"the folder holds no {path.name}") from None
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path.name} is no JSON") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no values by name")
     return found

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_resnet import fronts, models
+from keras_resnet.weights import bounds, graph, keras_applications, native, peers, published
 from keras_resnet.weights import contract as contracts
-from keras_resnet.weights import keras_applications, native, peers, published
-from keras_resnet.weights.contract import Contract
+from keras_resnet.weights.contract import Contract, normalisation
 
 # The paper's networks and those whose bottlenecks stride on the 3x3: alike in all shapes.
 _TWINS = {f"ResNet{n}": f"ResNet{n}V1_5" for n in (50, 101, 152)}
@@ -59,7 +59,7 @@ class Found:
         if own == "own":
             raise ValueError(
                 f"{self.path} normalises its input as no builder does: use keras_resnet.load, which "
-                "keeps its graph."
+                "keeps what stands in front of the network."
             )
         if own == "none":
             if asked in (None, "auto"):
@@ -68,10 +68,12 @@ class Found:
                 f"{self.path} was trained on tensors normalised already, not with "
                 f"preprocessing={asked!r}: leave preprocessing out."
             )
-        own = fronts.Preprocessing(*map(_tupled, own)) if isinstance(own, (list, tuple)) else own
+        own = normalisation(own)
         if isinstance(asked, str) and asked == "auto":
             return own or "torch"
-        if asked is None or own is None or not self.certain or fronts.same(asked, own):
+        if asked is None or own is None or not self.certain:
+            return asked  # None: the caller normalises
+        if fronts.same(asked, own, self.channels):
             return asked
         raise ValueError(
             f"{self.path} was trained with preprocessing={own!r}, not {asked!r}: leave preprocessing "
@@ -117,7 +119,7 @@ def find(weights, network: str | None) -> Found:
     part = None
     if isinstance(path, str):
         path, part = _apart(path)
-    if not isinstance(path, str) or not os.path.exists(path):
+    if not isinstance(path, str) or not (os.path.isfile(path) or os.path.isdir(path)):
         raise ValueError(
             "weights must be None (random), the path of a file of weights, or a published name as "
             f"'torchvision/IMAGENET1K_V1'; got {weights!r}, which is no file."
@@ -153,16 +155,15 @@ def _looked_into(path, network, contract, part):
             certain, content, peer = True, theirs, "keras.applications"
         else:
             content, peer = shapes, "keras"
-            if graph := native.contract(path):
-                own, certain = own or Contract(), True
-                own = dataclasses.replace(
-                    own,
-                    network=own.network or graph.network,
-                    preprocessing=own.preprocessing or graph.preprocessing,
-                )
-        classes, kernels = native.classes(shapes), [s for s in shapes.values() if len(s) == 4]
-        depths = {shape[2] for shape in kernels}
+        depths = {shape[2] for shape in shapes.values() if len(shape) == 4}
         channels = next((n for n in (3, 1, 4) if n in depths), 3)
+        if seen := graph.contract(path):
+            certain = True
+            if not theirs:
+                own = _agreed(own or Contract(), seen, channels)
+            elif seen.preprocessing != "none":  # as that package's own networks normalise nothing
+                own = dataclasses.replace(own, preprocessing="own")
+        classes = native.classes(shapes)
         return Found(path, peer, network, own or Contract(), certain, classes, channels, content)
     read = peers.read(path, part)
     for sentence in read.said:
@@ -205,8 +206,20 @@ def adapt(kernel: np.ndarray, channels: int) -> np.ndarray:
     return kernel[:, :, turns] * (kernel.shape[2] / channels)
 
 
-def _tupled(value):
-    return tuple(value) if isinstance(value, list) else value
+def _agreed(own, seen, channels):
+    """The contract that a file carries, with what its graph shows.
+
+    Raises:
+        ValueError: they contradict each other; the rest of a sentence.
+    """
+    says = own.preprocessing
+    if says is not None and not graph.normalises_as(says, seen.preprocessing, channels):
+        raise ValueError(
+            f"its contract says preprocessing={bounds.brief(says)}, its graph {bounds.brief(seen.preprocessing)}"
+        )
+    return dataclasses.replace(
+        own, network=own.network or seen.network, preprocessing=says or seen.preprocessing
+    )
 
 
 def _sentence(error):

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -12,48 +11,83 @@ import zipfile
 import h5py
 import keras
 
-from keras_resnet.layers import fuse
-from keras_resnet.models import building
-from keras_resnet.weights.contract import Contract
-from keras_resnet.weights.peers import check_finite
-from keras_resnet.weights.tensors import MOST
+from keras_resnet.repeat import Repeat
+from keras_resnet.weights import bounds, graph, hdf5, rebuild, trusted
+from keras_resnet.weights import contract as contracts
+
+_MEMBER = "model.weights.h5"
 
 
 def is_keras(path) -> bool:
-    """Whether a file's content is HDF5 or a `.keras` archive, whole or cut off."""
+    """Whether a file's content is HDF5 or a `.keras` archive, whole or cut off.
+
+    Raises:
+        ValueError: it is an archive that claims too much or is damaged; the rest of a sentence.
+    """
     with open(path, "rb") as file:
         head = file.read(8)
         if head.startswith(b"\x89HDF"):
             return True
         if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                return "model.weights.h5" in archive.namelist()
+            with bounds.archive(file) as archive:
+                return _MEMBER in archive.namelist()
     return False
 
 
-def load(path) -> keras.Model:
-    """A network saved by `model.save("x.keras")`, with the fused batch normalisation, at any depth.
+def load(path, *, trust_config: bool = False) -> keras.Model:
+    """A network from a `.keras` file, with the fused batch normalisation, at any depth.
+
+    A network of the table, as the recipes and builders leave it, is built anew from the table, and only its weights
+    are read: nothing that the file names is run.
+
+    Args:
+        path: of the file.
+        trust_config: build any other network as the file's own config says. That trusts the file to describe a
+            network that you want and that fits in memory: Keras builds it in safe mode, of Keras' own layers and
+            operations and of `keras_resnet`'s; what names anything else, or a layer that runs functions or reads
+            files (Lambda, StringLookup, ...), is refused all the same. Code is never read from a file.
+
+    Returns:
+        The network, not compiled.
 
     Raises:
-        ValueError: `path` is no file, is damaged, or holds layers other than Keras' own.
+        ValueError: `path` is no file, is damaged, claims more than it holds, or holds another network than the
+            argument allows.
     """
+    path = os.fspath(path)
     if not os.path.isfile(path):
         raise ValueError(f"load reads a .keras file; got {path!r}, which is no file.")
-    if not str(path).endswith(".keras"):
+    if not path.endswith(".keras"):
         raise ValueError(
             f"load reads a .keras file; got {path!r}: pass weights files to a network's weights=."
         )
     try:
-        shapes(path)
+        found = shapes(path)
+        described = graph.read(path)
+        claimed = contracts.contract_of(path)
     except ValueError as error:
         raise ValueError(f"{path!r} cannot be read: {error}.") from None
-    try:
-        with building():
-            return fuse(keras.models.load_model(path, compile=False))
-    except Exception as error:  # Keras raises anything from KeyError to a bare Exception here
+    if described is None:
         raise ValueError(
-            f"{path!r} is not a network that can be loaded: {first_line(error)}"
-        ) from error
+            f"{path!r} holds weights alone: pass it to a network's weights=, as a .weights.h5 file."
+        )
+    try:
+        model = rebuild.network(described, list(found.values()), claimed and claimed.network)
+    except rebuild.Unknown as difference:
+        if not trust_config:
+            raise ValueError(
+                f"{path!r} holds a network that is not in keras_resnet's table ({difference}): pass trust_config=True "
+                "to build what the file's own config says, if you know where it comes from."
+            ) from None
+        try:
+            model = trusted.network(described)
+        except ValueError as error:
+            raise ValueError(f"{path!r} is not a network that can be loaded: {error}.") from error
+    try:
+        load_into(model, path, found)
+    except ValueError as error:
+        raise ValueError(f"{path!r} does not fit its own network: {error}.") from error
+    return model
 
 
 def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
@@ -65,7 +99,9 @@ def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
     Raises:
         ValueError: its tensors are not the model's; the rest of a sentence.
     """
-    shapes, wanted = list(found.values()), [tuple(v.shape) for v in model.weights]
+    # Keras writes the form of looped blocks along.
+    forms = [v for layer in model.layers if isinstance(layer, Repeat) for v in layer.block.weights]
+    shapes, wanted = list(found.values()), [tuple(v.shape) for v in [*model.weights, *forms]]
     if sorted(shapes) != sorted(wanted):
         raise ValueError(_difference(shapes, wanted))
     try:
@@ -105,29 +141,17 @@ def shapes(path) -> dict[str, tuple[int, ...]]:
     """
     try:
         with open(path, "rb") as file:
+            size = bounds.stored(path)
             if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    size = sum(member.file_size for member in archive.infolist())
-                    if size > MOST:
-                        raise ValueError(f"it unpacks to {size:,} bytes, more than any network")
-                    if damaged := archive.testzip():
-                        raise ValueError(f"its member {damaged} is damaged")
-                    file = io.BytesIO(archive.read("model.weights.h5"))
-            found = {}
-
-            def visit(name, item):
-                if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
-                    return
-                if item.size * item.dtype.itemsize > MOST:
-                    raise ValueError(f"{name} claims {item.size:,} numbers, more than any network")
-                if item.dtype.kind == "f":
-                    check_finite([(name, item[()])])
-                found[name] = tuple(item.shape)
-
+                with bounds.archive(file) as archive:
+                    bounds.check_members(archive)
+                    content = bounds.member(archive, _MEMBER)
+                file, size = io.BytesIO(content), len(content)
             with h5py.File(file, "r") as h5:
-                h5.visititems(visit)
-            return found
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+                return hdf5.shapes(h5, size)
+    except ValueError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError, ...
         raise ValueError(
             f"it is no whole .keras or .weights.h5 file ({first_line(error)}); "
             "it may be cut off: copy or download it again"
@@ -141,40 +165,6 @@ def classes(found: dict[str, tuple]) -> int | None:
         return None
     number = lambda name: int((re.search(r"dense_(\d+)", name) or [0, 0])[1])  # noqa: E731
     return found[max(matrices, key=number)][1]
-
-
-def contract(path) -> Contract | None:
-    """What the graph in a `.keras` archive says of a network: where it strides, how it normalises."""
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            return None
-        with zipfile.ZipFile(file) as archive:
-            try:
-                config = json.loads(archive.read("config.json"))["config"]
-                layers = {layer["config"]["name"]: layer for layer in config["layers"]}
-            except (KeyError, TypeError, ValueError):
-                return None
-    network, preprocessing = None, None
-    if first := layers.get("conv3_block1_1_conv"):
-        v1 = "conv3_block1_3_conv" in layers and "post_bn" not in layers
-        plain = "conv1_3_conv" not in layers and "conv2_block1_se_reduce" not in layers
-        middle = layers["conv3_block1_2_conv"]["config"]
-        wide = middle["filters"] != 128 or middle.get("groups", 1) != 1
-        last = {"conv4_block6": "50", "conv4_block23": "101", "conv4_block36": "152"}
-        blocks = sum(name.startswith("conv4_block") and name.endswith("_out") for name in layers)
-        depth = last.get(f"conv4_block{blocks}")
-        if v1 and plain and depth and not wide:
-            strides = first["config"]["strides"]
-            network = f"ResNet{depth}{'' if max(strides) > 1 else 'V1_5'}"
-    if norm := layers.get("preprocessing"):
-        bgr = any(layer["class_name"] == "Flip" for layer in layers.values())
-        mean, variance = (norm["config"].get(key) for key in ("mean", "variance"))
-        if mean and variance and len(mean) == 3:
-            preprocessing = [list(mean), [v**0.5 for v in variance], bgr]
-    else:
-        kinds = {layer["class_name"] for layer in layers.values()}
-        preprocessing = "own" if "Normalization" in kinds else "none"
-    return Contract(network, preprocessing) if network or preprocessing else None
 
 
 def _difference(found, wanted) -> str:

@@ -1,16 +1,20 @@
 """Files of named tensors, read without running what is in them: safetensors, and PyTorch's pickles."""
 
-import json
 import os
 import pathlib
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-# Bytes that a checkpoint may take: the largest named network has 0.5 GB of weights, an optimizer twice that.
-MOST = 4 << 30
+from keras_resnet.weights import bounds
+
+# CVE-2025-32434 and CVE-2026-24747: before, a checkpoint could run code or overwrite memory under weights_only.
+_LEAST_TORCH = (2, 10)
+_MOST_PICKLE = 16 << 20  # bytes of a checkpoint that name its tensors: some 100 a tensor
+_REAL = ("F64", "F32", "F16", "BF16")  # safetensors' kinds of numbers that weights may be
 MOST_SHARDS = 1000
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch.save wrote up to 1.5
@@ -65,7 +69,11 @@ def opened(path) -> Tensors:
 
 
 def kind(path) -> str | None:
-    """ "safetensors", "torch", "torchscript", "index" (of a sharded file) or None, by the file's content."""
+    """ "safetensors", "torch", "torchscript", "index" (of a sharded file) or None, by the file's content.
+
+    Raises:
+        ValueError: it is an archive that claims too much or is damaged; the rest of a sentence.
+    """
     if str(path).endswith(".index.json"):
         return "index"
     with open(path, "rb") as file:
@@ -75,7 +83,7 @@ def kind(path) -> str | None:
         if head.startswith(_LEGACY):
             return "torch"
         if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
+            with bounds.archive(file) as archive:
                 members = archive.namelist()
             if any("/code/" in name for name in members):
                 return "torchscript"
@@ -97,9 +105,8 @@ def shards(index) -> list[pathlib.Path]:
 
 def _weight_map(index):
     try:
-        found = json.loads(index.read_text("utf-8"))
-        places = dict(found["weight_map"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        places = dict(bounds.read_json(index)["weight_map"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{index.name} is no index of shards ({_line(error)})") from None
     for file in places.values():
         if not isinstance(file, str) or not file or os.path.basename(file) != file:
@@ -119,7 +126,12 @@ def sharded(index) -> Tensors:
     """
     index = pathlib.Path(index)
     places = _weight_map(index)
-    parts = {path.name: opened(path) for path in shards(index)}
+    parts, many = {}, 0
+    for path in shards(index):
+        parts[path.name] = opened(path)
+        many += len(parts[path.name])
+        if many > bounds.MOST_TENSORS:
+            raise ValueError(f"its shards hold more than {bounds.MOST_TENSORS:,} tensors")
     for name, file in places.items():
         if name not in parts[file]:
             raise ValueError(f"{file} holds no {name}, which {index.name} lists there")
@@ -130,29 +142,34 @@ def sharded(index) -> Tensors:
 def safetensors(path) -> Tensors:
     """
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged or claims too much; the rest of a sentence.
     """
     import safetensors
 
+    header, metadata = bounds.safetensors_header(path)
+    bounds.check_size(os.path.getsize(path), bounds.stored(path))
     try:
-        file = safetensors.safe_open(path, framework="numpy")
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        return Tensors(shapes, lambda name: _float32(path, file, name), file.metadata())
-    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"it is no whole safetensors file ({error})") from None
+        file = safetensors.safe_open(
+            path, framework="numpy"
+        )  # holds sizes and places against each other
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        kinds = {name: str(entry["dtype"]) for name, entry in header.items()}
+    except Exception as error:  # SafetensorError, OSError, KeyError, TypeError
+        raise ValueError(f"it is no whole safetensors file ({_line(error)})") from None
 
+    def read(name):
+        if kinds[name] not in _REAL:
+            raise ValueError(f"{name} holds numbers of the kind {kinds[name]}, not real ones")
+        if kinds[name] != "BF16":  # which NumPy lacks
+            return np.asarray(file.get_tensor(name), np.float32)
+        with open(path, "rb") as raw:
+            begin = 8 + int.from_bytes(raw.read(8), "little")
+            start, stop = header[name]["data_offsets"]
+            raw.seek(begin + start)
+            halves = np.frombuffer(raw.read(stop - start), "<u2")
+        return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shapes[name])
 
-def _float32(path, file, name):
-    kind = file.get_slice(name).get_dtype()
-    if kind != "BF16":  # which NumPy lacks
-        return np.asarray(file.get_tensor(name), np.float32)
-    with open(path, "rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        entry = json.loads(raw.read(length))[name]
-        start, stop = entry["data_offsets"]
-        raw.seek(8 + length + start)
-        halves = np.frombuffer(raw.read(stop - start), "<u2")
-    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+    return Tensors(shapes, read, metadata)
 
 
 def torch(path) -> Tensors:
@@ -162,10 +179,19 @@ def torch(path) -> Tensors:
         ValueError: the file is damaged or too large, wants code run, or holds no tensors by name; or
             PyTorch is not installed.
     """
-    if os.path.getsize(path) > MOST:
+    zipped = zipfile.is_zipfile(path)
+    if os.path.getsize(path) > bounds.MOST:
         raise ValueError(
             f"it takes {os.path.getsize(path):,} bytes, more than a checkpoint of the largest network"
         )
+    if zipped:
+        with open(path, "rb") as file, bounds.archive(file) as archive:
+            pickles = [m for m in archive.infolist() if m.filename.endswith("/data.pkl")]
+            size = max((member.file_size for member in pickles), default=0)
+            if size > _MOST_PICKLE:
+                raise ValueError(
+                    f"its list of tensors takes {size:,} bytes, more than any network's"
+                )
     try:
         import torch
     except ImportError:
@@ -173,10 +199,14 @@ def torch(path) -> Tensors:
             "PyTorch reads it: pip install 'keras-resnet-he[torch]', or convert it to .safetensors "
             "where PyTorch is"
         ) from None
-    try:
-        loaded = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < _LEAST_TORCH:
+        least = ".".join(map(str, _LEAST_TORCH))
+        raise ValueError(
+            f"PyTorch {torch.__version__} is here, in which a checkpoint can run code (CVE-2025-32434, "
+            f"CVE-2026-24747): pip install 'torch>={least}', or convert it to .safetensors elsewhere"
         )
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
             raise ValueError(
@@ -211,7 +241,7 @@ def _numpy(name, tensor):
         (tensor.layout != torch.strided, "is sparse"),
         (tensor.is_meta, "has no values (of the device meta)"),
         (tensor.is_quantized, "is quantised"),
-        (tensor.is_complex(), "holds complex numbers"),
+        (not tensor.is_floating_point(), f"holds numbers of the kind {tensor.dtype}"),
     ]
     for found, what in unusual:
         if found:

@@ -1,0 +1,111 @@
+"""A network by its file's own config: of Keras' own layers alone, whatever else the config asks for.
+
+Keras' safe mode refuses code that a file carries, but not all that a file may name: a layer that reads a file or a
+function of Keras' own that does. So names are looked through first.
+"""
+
+import re
+
+import keras
+
+from keras_resnet import models
+from keras_resnet.layers import fuse
+from keras_resnet.repeat import Repeat
+from keras_resnet.weights.bounds import brief
+
+_DEEPEST = 100  # objects in objects; a network in a network takes four a level
+_PLAIN = ("__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__")
+_MODELS = (
+    ("keras.src.models.functional", "Functional"),
+    ("keras", "Functional"),
+    ("keras", "Sequential"),
+    ("keras.src.models.sequential", "Sequential"),
+)
+# Of Keras' layers those that run a function, another framework's module or a SavedModel, or read a vocabulary's file.
+_REFUSED = (
+    "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
+    "TextVectorization", "IndexLookup",
+)  # fmt: skip
+_OPERATIONS = re.compile(
+    r"keras\.src\.ops\.(numpy|nn|math|image)"
+)  # none of them takes a function or a path
+_KINDS = {
+    "keras.layers": keras.layers.Layer,
+    "keras.initializers": keras.initializers.Initializer,
+    "keras.regularizers": keras.regularizers.Regularizer,
+    "keras.constraints": keras.constraints.Constraint,
+}
+
+
+def network(graph: dict) -> keras.Model:
+    """The functional or sequential network that a graph describes, with random weights.
+
+    Raises:
+        ValueError: it names anything but Keras' own layers and operations and ours; the rest of a sentence.
+    """
+    graph = _looked_through(graph)
+    if (graph.get("module"), graph.get("class_name")) not in _MODELS:
+        raise ValueError(
+            f"it holds a {brief(graph.get('class_name'))}, not a functional or sequential network"
+        )
+    try:
+        with models.building():
+            model = keras.saving.deserialize_keras_object(graph, safe_mode=True)
+            if not model.built:
+                raise ValueError("it does not say the shape of its input")
+            return fuse(model)
+    except Exception as error:  # Keras raises anything from KeyError to a bare Exception here
+        raise ValueError((str(error) or type(error).__name__).strip().splitlines()[0]) from error
+
+
+def _looked_through(value, depth=0):
+    """A copy without what compiles a network."""
+    if depth > _DEEPEST:
+        raise ValueError(f"its config is nested more than {_DEEPEST} deep")
+    if isinstance(value, list):
+        return [_looked_through(v, depth + 1) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "class_name" in value:
+        _check(value)
+    return {k: _looked_through(v, depth + 1) for k, v in value.items() if k != "compile_config"}
+
+
+def _check(named):
+    kind, module, registered = (
+        named.get(key) for key in ("class_name", "module", "registered_name")
+    )
+    if kind in _PLAIN:
+        return
+    if not (isinstance(kind, str) and isinstance(module, str) and kind.isidentifier()):
+        raise ValueError(f"it names {brief(kind)} of no module")
+    if registered == "keras_resnet>Repeat" and (module, kind) == (Repeat.__module__, "Repeat"):
+        return
+    if registered not in (None, kind):
+        raise ValueError(f"it names {brief(registered)}, which is no layer of Keras' own")
+    known = (
+        (module, kind) in _MODELS
+        or (module == "keras" and kind == "DTypePolicy")
+        or (module in _KINDS and kind not in _REFUSED and _is_a(module, kind))
+        or _OPERATIONS.fullmatch(module)
+        or (kind == "function" and _is_activation(named.get("config")))
+    )
+    if not known:
+        raise ValueError(
+            f"it names {brief(f'{module}.{kind}')}, which may run code or read files: load it by Keras itself if "
+            "you wrote it"
+        )
+
+
+def _is_a(module, kind):
+    found = getattr(getattr(keras, module.removeprefix("keras.")), kind, None)
+    return isinstance(found, type) and issubclass(found, _KINDS[module])
+
+
+def _is_activation(name):
+    return (
+        isinstance(name, str)
+        and name.isidentifier()
+        and callable(getattr(keras.activations, name, None))
+        and (name not in ("get", "serialize", "deserialize"))
+    )
