@@ -177,10 +177,17 @@ def newest(path):
 
 def read_card(folder):
     """What export.py wrote of it; empty where the file is not there."""
+    path = folder / "card.json"
     try:
-        return json.loads((folder / "card.json").read_text("utf-8"))
+        card = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError):
+        card = None
+    parts = [card.get(name, {}) for name in ("input", "weights")] if isinstance(card, dict) else []
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"{path} is damaged: remove it, or export again.")
+    return card
 
 
 def ask_live(card):
@@ -211,7 +218,7 @@ def ask_live(card):
     exported = card.get("weights", {}).get("sha256")
     if exported and exported != live["weights"]:
         raise ValueError(
-            f"The export was made of {card['weights']['file']} with another SHA-256 than "
+            f"The export was made of {card['weights'].get('file')} with another SHA-256 than "
             f"--weights={FLAGS.weights}."
         )
     return live

@@ -89,8 +89,9 @@ def rest(server: str, model: str, version: int | None = None, timeout: float = 3
             answer = None
         if code != 200:
             error = answer.get("error") if isinstance(answer, dict) else None
-            sentence = error or content[:200].decode("utf-8", "replace").strip() or reason
-            raise (Unreached if code in PASSING else Refused)(f"{code} {str(sentence)[:1000]}")
+            sentence = str(error or content[:200].decode("utf-8", "replace").strip() or reason)
+            kind = Unreached if code in PASSING else Refused
+            raise kind(f"{code} {' '.join(sentence[:1000].split())}")
         return _checked(answer.get("outputs") if isinstance(answer, dict) else None, len(pictures))
 
     return predict

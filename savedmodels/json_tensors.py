@@ -144,7 +144,9 @@ def _from_rows(instances, dtypes, most_rows):
             at = f"{where} key: {name}" if named else where
             try:
                 if name not in dtypes:
-                    raise ValueError(f"JSON object: does not have named input: {name}")
+                    raise ValueError(
+                        f"JSON object: does not have named input: {_shown(name)[1:-1]}"
+                    )
                 columns[name].append(_array(value, dtypes[name]))
             except ValueError as mistake:
                 raise ValueError(

@@ -14,6 +14,7 @@ requests answered, refused, and seconds. Exit code 2: a mistake in the flags or 
 """
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ try:
         import tensorflow as tf
         from aiohttp import web
         from google.protobuf import json_format, text_format
+        from google.protobuf.message import DecodeError
         from tensorflow_serving.apis import (
             get_model_metadata_pb2,
             get_model_status_pb2,
@@ -259,7 +261,7 @@ def rest(service: Service, connections: intake.Connections) -> web.Application:
         )
 
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handle)
+    application.router.add_route("*", r"/{path:[\s\S]*}", handle)  # line breaks as well
     return application
 
 
@@ -337,6 +339,45 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return await guarded(self._service, context, answer)
 
 
+class Readable(grpc.aio.ServerInterceptor):
+    """Refuses bytes that are no message, and leaves out the methods that are not here.
+
+    gRPC itself writes a traceback for each of these to standard error, which somebody may not read: once a pipe is
+    full, the server stands still.
+    """
+
+    METHODS = ("Predict", "GetModelMetadata", "GetModelStatus")
+
+    def __init__(self, service):
+        self._service = service
+
+    async def intercept_service(self, continuation, details):
+        method = details.method.rpartition("/")[2]
+        handler = await continuation(details) if method in self.METHODS else None
+        return handler and grpc.unary_unary_rpc_method_handler(
+            functools.partial(self._answer, handler.unary_unary),
+            functools.partial(self._message, handler.request_deserializer),
+            handler.response_serializer,
+        )
+
+    @staticmethod
+    def _message(deserialize, content):
+        try:
+            return deserialize(content)
+        except DecodeError:
+            return _Unreadable()
+
+    async def _answer(self, function, message, context):
+        if isinstance(message, _Unreadable):
+            self._service.refused += 1
+            await context.abort(Code.INVALID_ARGUMENT, "The message cannot be read.")
+        return await function(message, context)
+
+
+class _Unreadable:
+    pass
+
+
 async def guarded(service, context, answer):
     """The answer, or the call ended with the refusal's code and sentence."""
     try:
@@ -378,7 +419,13 @@ def configurations():
         raise ValueError(
             f"--model_config_file={FLAGS.model_config_file} is no ModelServerConfig: {error}."
         ) from None
-    return list(config.model_config_list.config)
+    configs = list(config.model_config_list.config)
+    for i, one in enumerate(configs):
+        if not one.name or one.name in [other.name for other in configs[:i]]:
+            raise ValueError(
+                f"--model_config_file={FLAGS.model_config_file} has the model name {one.name!r} twice, or none."
+            )
+    return configs
 
 
 def grpc_options() -> list:
@@ -421,7 +468,11 @@ async def serve() -> dict:
     service = Service(models, intake.Held(4 * FLAGS.max_request_bytes))
 
     # --- listening
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # else a traceback for each bad header
+    for name in (
+        "aiohttp",
+        "grpc",
+    ):  # else a traceback for each bad header and client that has gone
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     connections = intake.Connections(FLAGS.max_connections, FLAGS.receive_seconds)
     runner = web.AppRunner(
         rest(service, connections),
@@ -434,7 +485,11 @@ async def serve() -> dict:
     listener = await asyncio.get_running_loop().create_server(
         lambda: connections.accept(runner.server()), FLAGS.host, FLAGS.rest_api_port
     )
-    server = grpc.aio.server(options=grpc_options(), maximum_concurrent_rpcs=FLAGS.max_connections)
+    server = grpc.aio.server(
+        interceptors=[Readable(service)],
+        options=grpc_options(),
+        maximum_concurrent_rpcs=FLAGS.max_connections,
+    )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(service), server
     )

@@ -9,13 +9,16 @@ import asyncio
 import collections
 import dataclasses
 import functools
+import itertools
 import pathlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import intake
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from intake import Refusal
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
@@ -25,6 +28,7 @@ from keras_resnet.progress import say
 Code = grpc.StatusCode
 State = get_model_status_pb2.ModelVersionStatus.State
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+WARMUP_BYTES = 256 << 20  # that one of its requests may claim
 _CODES = {code.value[0]: code for code in Code}  # TensorFlow's numbers are gRPC's
 _INIT = "__saved_model_init_op"
 INT64 = 2**63  # what a version's number is below
@@ -90,7 +94,9 @@ class Servable:
         }
         for request in warmup_requests(path):
             signature = request.model_spec.signature_name or "serving_default"
-            self._caller(signature)({k: tf.make_ndarray(v) for k, v in request.inputs.items()})
+            inputs = intake.arrays(request.inputs, lambda count: None, WARMUP_BYTES)
+            self._check(signature, inputs)
+            self._caller(signature)(inputs)
 
     def dtypes(self, signature: str) -> dict:
         """NumPy's dtype of each input; `object` for strings."""
@@ -103,14 +109,14 @@ class Servable:
         Raises:
             Refusal: no such signature, or inputs that are not its own.
         """
-        if signature not in self._queues:
-            raise Refusal(
-                Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.'
-            )
         self._check(signature, inputs)
         return await self._queues[signature].run(inputs)
 
     def _check(self, signature, inputs):
+        if signature not in self.signature_defs or signature == _INIT:
+            raise Refusal(
+                Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.'
+            )
         wanted = self.signature_defs[signature].inputs
         if wanted.keys() != inputs.keys():
             names = [",".join(sorted(some)) for some in (
@@ -248,14 +254,16 @@ class Model:
         self.states[version] = status
 
 
-def warmup_requests(path: pathlib.Path) -> list:
-    """The PredictRequests that a version brings to be run before it serves; [] without any."""
+def warmup_requests(path: pathlib.Path):
+    """The PredictRequests that a version brings to be run before it serves, at most 1,000 as in TF Serving."""
     file = path / WARMUP
-    if not file.exists():
-        return []
-    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
-    logs = map(prediction_log_pb2.PredictionLog.FromString, records)
-    return [log.predict_log.request for log in logs]
+    if file.is_file():
+        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        for record in itertools.islice(records, 1000):
+            try:
+                yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+            except DecodeError:
+                raise ValueError(f"{file} holds a record that is no PredictionLog.") from None
 
 
 def as_refusal(error: Exception) -> Refusal:

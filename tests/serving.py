@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -130,12 +131,14 @@ class Server:
     def __init__(self, *flags, rest_api_port=0, port=0):
         command = [sys.executable, str(KIT / "local_server.py"), *map(str, flags)]
         command += [f"--rest_api_port={rest_api_port}", f"--port={port}"]
+        # No pipe, which nobody might read until it is full; appended to, wherever it is read.
+        self._said = tempfile.TemporaryFile("a+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            command, stdout=subprocess.PIPE, stderr=self._said, text=True,
             env={**os.environ, "PYTHONPATH": str(KIT.parent)},
         )  # fmt: skip
         line = self.process.stdout.readline()
-        assert line, self.process.stderr.read()
+        assert line, self.said()
         self.ready = json.loads(line)
         self.rest_api_port, self.port = self.ready["rest_api_port"], self.ready["port"]
         self.url = f"http://127.0.0.1:{self.rest_api_port}"
@@ -143,8 +146,13 @@ class Server:
     def stop(self):
         """SIGTERM; (exit code, its last line, what it said)."""
         self.process.terminate()
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out.splitlines()[-1], err
+        out, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, out.splitlines()[-1], self.said()
+
+    def said(self):
+        """Its standard error so far."""
+        self._said.seek(0)
+        return self._said.read()
 
 
 @contextlib.contextmanager

@@ -323,6 +323,10 @@ def test_timing_and_disagreement(place, tmp_path):
     done = check(*arguments, "--seconds=0.1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "was made of other.keras with another SHA-256 than" in done.stderr
+    for damaged in ("[1]", '{"input": 3}', "[" * 100_000):
+        (tmp_path / "served/1/card.json").write_text(damaged)
+        done = check(*arguments, "--seconds=0")
+        assert done.returncode == 2 and "card.json is damaged" in done.stderr, done.stderr
     (tmp_path / "served/1/card.json").unlink()
     done = check(*arguments, "--seconds=0.1", "--batch_size=4")
     assert done.returncode == 1
@@ -342,7 +346,7 @@ def test_timing_and_disagreement(place, tmp_path):
         (["{place}/served", "--data="], "--data is missing"),
         (["{place}/served", "--data=./nowhere"], "./nowhere"),
         (["{place}/served", "--weights=nowhere.keras"], "nowhere.keras"),
-        (["{place}/broken"], "cannot be loaded as a SavedModel"),
+        (["{place}/broken"], "is damaged, or no SavedModel"),
     ],
 )
 def test_check_s_mistakes(given, sentence, place, exported):

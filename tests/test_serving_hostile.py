@@ -7,6 +7,7 @@ import gzip
 import json
 import pathlib
 import re
+import shutil
 import socket
 import time
 import zlib
@@ -326,6 +327,22 @@ def test_one_value_still_stands_for_all(server):
     assert shares.shape == (2, 4) and np.allclose(shares.sum(-1), 1)
 
 
+def test_bytes_that_are_no_message_are_refused(server):
+    """And methods that are not here; of neither is a traceback written, which a pipe might not hold."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        for method, code in (
+            ("Predict", "INVALID_ARGUMENT"),
+            ("Classify", "UNIMPLEMENTED"),
+            ("Nix", "UNIMPLEMENTED"),
+        ):
+            call = channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+            for _ in range(20):
+                with pytest.raises(grpc.RpcError) as error:
+                    call(b"\x0a\xff\xff", timeout=30)
+                assert error.value.code().name == code
+    assert "Traceback" not in server.said()
+
+
 def test_names_of_grpc(server):
     """Long ones come back cut; outputs are asked for once each."""
     request = predict_pb2.PredictRequest()
@@ -379,6 +396,24 @@ def test_nothing_that_a_folder_holds_ends_the_poll(servables, tmp_path, monkeypa
     serving.save(tmp_path, 2)
     model.refresh()
     assert model.find().version == 2
+
+
+def test_warm_up_records_claim_no_more_than_requests(servables, folder, tmp_path):
+    """A version with damaged records, or some that would fill the memory, is not served; a sentence says so."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.inputs["pictures"].CopyFrom(CLAIMS["one number for 1.2 GB"][1])
+    shutil.copytree(folder / "1", tmp_path / "1")
+    (tmp_path / "1/assets.extra").mkdir()
+    for record, sentence in (
+        (log.SerializeToString(), "claims 1200000000 bytes"),
+        (b"\x0a\xff", "is no PredictionLog"),
+    ):
+        with tf.io.TFRecordWriter(str(tmp_path / "1" / servables.WARMUP)) as writer:
+            writer.write(record)
+        with pytest.raises((servables.Refusal, ValueError), match=sentence):
+            servables.Servable("tiny", 1, tmp_path / "1", servables.Limits(), ThreadPoolExecutor(1))
 
 
 def test_the_queue_has_an_end_for_requests_without_rows(servables):

@@ -308,6 +308,7 @@ def test_refusals_of_get(get):
         ("/v1/models/tony/metadata", 404, "Servable not found for request: Latest(tony)"),
         ("/v1/models", 400, "Missing model name in request."),
         ("/v1/models/tiny/x", 400, "Malformed request: GET /v1/models/tiny/x"),
+        ("/v1/models/%0a%00/x", 400, "Malformed request: GET /v1/models/%0a%00/x"),
     ):
         assert get(path) == (code, {"error": sentence})
 
@@ -524,10 +525,13 @@ def test_needs_no_keras(run_python, folder):
 def test_mistakes_end_with_one_sentence(tmp_path):
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "bad.config").write_text("model_config_list { nix: 1 }")
+    two = 'config { name: "a" base_path: "b" }'
+    (tmp_path / "two.config").write_text(f"model_config_list {{ {two} {two} }}")
     for flags, sentence in (
         ([], "Give one of --model_base_path"),
         ([f"--model_base_path={tmp_path}/broken"], "no version that can be served"),
         ([f"--model_config_file={tmp_path}/bad.config"], "is no ModelServerConfig"),
+        ([f"--model_config_file={tmp_path}/two.config"], "has the model name 'a' twice"),
     ):
         done = subprocess.run(
             [sys.executable, str(serving.KIT / "local_server.py"), *flags],
