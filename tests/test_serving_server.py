@@ -308,7 +308,7 @@ def test_refusals_of_get(get):
         ("/v1/models/tony/metadata", 404, "Servable not found for request: Latest(tony)"),
         ("/v1/models", 400, "Missing model name in request."),
         ("/v1/models/tiny/x", 400, "Malformed request: GET /v1/models/tiny/x"),
-        ("/v1/models/%0a%00/x", 400, "Malformed request: GET /v1/models/%0a%00/x"),
+        ("/v1/models/%0A%00/x", 400, "Malformed request: GET /v1/models/%0A%00/x"),
     ):
         assert get(path) == (code, {"error": sentence})
 
