@@ -1,5 +1,7 @@
 """A trained network from --model and --weights, and how it is shown pictures."""
 
+import zipfile
+
 import common
 from absl import flags
 
@@ -30,7 +32,7 @@ def network(path: str, name: str | None = None, *, trunk: bool = False, size: in
     if name:
         applications.get(name)  # an unknown name before all else
     found = weights.find(path, name)
-    if found.peer == "keras" and path.endswith(".keras"):
+    if found.peer == "keras" and zipfile.is_zipfile(found.path):  # a .keras file by any name
         model = weights.load(path, trust_config=FLAGS.trust_config)
         evaluation.check(model)
         known = {known.lower(): known for known in applications.list_models()}

@@ -281,6 +281,24 @@ def test_files_are_what_they_hold(kind, file, state, net, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
+def test_load_goes_by_the_content(state, net, tmp_path):
+    weights.save(net, tmp_path / "x.keras")
+    for file in ("x.h5", "network"):
+        (tmp_path / "x.keras").rename(tmp_path / file)
+        found = keras_resnet.load(tmp_path / file)
+        np.testing.assert_array_equal(found.get_weights()[0], net.get_weights()[0])
+        (tmp_path / file).rename(tmp_path / "x.keras")
+    weights.save(net, tmp_path / "x.weights.h5")
+    (tmp_path / "x.weights.h5").rename(tmp_path / "y.keras")
+    with pytest.raises(ValueError, match="holds weights alone: pass it to a network's weights="):
+        keras_resnet.load(tmp_path / "y.keras")
+    torch.save(state, tmp_path / "z")
+    with pytest.raises(
+        ValueError, match="is no .keras file: pass weights files to a network's weights="
+    ):
+        keras_resnet.load(tmp_path / "z")
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_shards(suffix, state, net, tmp_path, quiet):
     from safetensors.torch import save_file

@@ -494,7 +494,7 @@ def test_damaged_weights_are_one_sentence(trained, tmp_path, file, damage):
         {"cut": data[: len(data) // 2], "empty": b"", "text": b"hello", "middle": middle}[damage]
     )
     refused(lambda: keras_resnet.ResNet20(weights=str(path)), "cannot be read")
-    refused(lambda: keras_resnet.load(path), "cannot be read|load reads a .keras file")
+    refused(lambda: keras_resnet.load(path), "cannot be read")
 
 
 @pytest.mark.parametrize(

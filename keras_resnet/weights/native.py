@@ -35,7 +35,7 @@ def is_keras(path) -> bool:
 
 
 def load(path, *, trust_config: bool = False) -> keras.Model:
-    """A network from a `.keras` file, with the fused batch normalisation, at any depth.
+    """A network from a `.keras` file, whatever its suffix, with the fused batch normalisation, at any depth.
 
     A network of the table, as the recipes and builders leave it, is built anew from the table, and only its weights
     are read: nothing that the file names is run.
@@ -57,11 +57,9 @@ def load(path, *, trust_config: bool = False) -> keras.Model:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ValueError(f"load reads a .keras file; got {path!r}, which is no file.")
-    if not path.endswith(".keras"):
-        raise ValueError(
-            f"load reads a .keras file; got {path!r}: pass weights files to a network's weights=."
-        )
     try:
+        if not path.endswith(".keras") and not is_keras(path):
+            raise ValueError("it is no .keras file: pass weights files to a network's weights=")
         found = shapes(path)
         described = graph.read(path)
         claimed = contracts.contract_of(path)
