@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import child
 import numpy as np
@@ -369,6 +370,30 @@ def mistaken(place):
     for classes in (5, 7):
         network(classes).save(place / f"{classes}.keras")
     return place
+
+
+def test_one_class_is_evaluated(place, tmp_path):
+    """As one of a shop's many folders: the class is known by its name in the network's file."""
+    contract = weights.Contract("ResNet20", "torch", 32, 36, tuple(CLASSES))
+    weights.save(network(len(CLASSES), 0), tmp_path / "named.keras", contract)
+    shutil.copytree(place / "data/val" / CLASSES[2], tmp_path / "data" / CLASSES[2])
+    ended = evaluate(
+        tmp_path / "log", f"--weights={tmp_path}/named.keras", f"--data={tmp_path}/data"
+    )
+    assert ended.code == 0, ended.err
+    shown = views.center(32, 36)
+    decoded = [
+        images.decode((place / f"data/val/{CLASSES[2]}/{k}.jpg").read_bytes())
+        for k in range(PICTURES)
+    ]
+    guesses = (
+        network(len(CLASSES), 0).predict_on_batch(np.stack([shown(p) for p in decoded])).argmax(1)
+    )
+    found = json.loads(ended.out.splitlines()[-1])
+    assert (found["examples"], found["top1_correct"]) == (PICTURES, int((guesses == 2).sum()))
+    assert ended.err.splitlines()[0] == (
+        f"{tmp_path}/data: 1 class ({CLASSES[2]}), {PICTURES} pictures to train on."
+    )
 
 
 @pytest.mark.parametrize(

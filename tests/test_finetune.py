@@ -292,6 +292,30 @@ def test_the_published_probe_beats_the_network_from_scratch():
 
 # --- mistakes
 
+
+@pytest.mark.slow
+def test_folders_as_people_have_them(place, tmp_path):
+    """Splits in capitals, an unlabelled test beside a labelled val, names that are not UTF-8: a whole run."""
+    data = tmp_path / "caf\u00e9"
+    for split, ours in (("TRAIN", "train"), ("VALID", "val")):
+        shutil.copytree(place / "data" / ours, data / split)
+    (data / "TEST").mkdir()
+    shutil.copy(place / "data/val/red/0.png", data / "TEST/0.png")
+    (data / "TRAIN/red/\udce9.png").write_bytes(b"no picture")
+    for i in range(4):
+        (data / f"TRAIN/red/{i}.png").rename(data / f"TRAIN/red/\udce9{i}.png")
+        (data / f"VALID/green/{i}.png").rename(data / f"VALID/green/\udce9{i}.png")
+    ended = run(tmp_path, *flags(place, tmp_path / "run"), f"--data={data}")
+    assert ended.code == 0, ended.err
+    said = ended.err.splitlines()
+    assert said[0] == f"{data}: TEST/ has no class folders; VALID/ is tested on."
+    assert said[1] == (
+        f"{data}: 3 classes (blue, green, red), 29 pictures to train on in TRAIN/, 12 pictures to test on in VALID/."
+    )
+    assert json.loads(ended.out.splitlines()[-1])["examples"] == 3 * TEST
+    assert (tmp_path / "run/left_out.txt").read_text("utf-8").startswith(r"TRAIN/red/\xe9.png: ")
+
+
 QUICK = [
     (["--weights="], "--weights is missing"),
     (["--data="], "--data is missing"),
@@ -299,6 +323,11 @@ QUICK = [
     (["--mode=head"], "flag --mode=head"),
     (["--weights=none"], "--weights=none is a random network"),
     (["--bn=recalibrate"], "--bn=recalibrate contradicts --mode=linear"),
+    (["--data=caf\udce9"], r"--data=caf\xe9 is not UTF-8: rename the file or folder"),
+    (
+        ["--data={place}/flat"],
+        "5 files to test on are no pictures (test/0.png: lies in no class folder",
+    ),
 ]
 MISTAKES = [
     (["--weights=nowhere.keras"], "nowhere.keras"),
@@ -311,6 +340,9 @@ MISTAKES = [
     (["--data={place}/one"], "pictures of one class only, 'red'"),
     (["--data={place}/unlike"], "has a class 'violet' that the training split has not"),
     (["--data={place}/lacking"], "of the class 'red' there is no picture to test on"),
+    (["--data={place}/flat", "--skip_bad"], "has no picture in a class folder to test on (test/)"),
+    (["--data={place}/empty"], "empty: test/ is there, but has no pictures"),
+    (["--data={place}/named"], r"the name of the class folder caf\xe9 is not UTF-8"),
     (["--data=digits"], "recipes/cifar10.py trains on those"),
     (["--workdir={place}/six.keras"], "cannot be used"),
     (["--bn=train"], "--bn=train contradicts --mode=linear"),
@@ -323,12 +355,20 @@ MISTAKES = [
 
 @pytest.fixture(scope="module")
 def mistaken(place):
-    """Folders that do not do: of one class; a class in val alone; a class in train alone."""
+    """Folders that do not do: of one class; a class in val alone; a class in train alone; with a test split without
+    labels, and an empty one; with a class whose name is not UTF-8."""
     shutil.copytree(place / "data/train/red", place / "one/red")
     for name in ("unlike", "lacking"):
         shutil.copytree(place / "data", place / name)
     (place / "unlike/val/red").rename(place / "unlike/val/violet")
     shutil.rmtree(place / "lacking/val/red")
+    for name in ("flat", "empty"):
+        shutil.copytree(place / "data/train", place / name / "train")
+        (place / name / "test").mkdir()
+    for i in range(5):
+        shutil.copy(place / f"data/val/red/{i % TEST}.png", place / f"flat/test/{i}.png")
+    shutil.copytree(place / "data/train", place / "named")
+    (place / "named/red").rename(place / "named/caf\udce9")
     return place
 
 

@@ -76,6 +76,38 @@ def packed(path):
     return archive
 
 
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "tar.xz"])
+def test_a_tar_archive_of_class_folders_is_to_be_unpacked(tmp_path, suffix):
+    (tmp_path / "1.png").write_bytes(b"")
+    archive = tmp_path / f"pets.{suffix}"
+    with tarfile.open(archive, "w:xz" if suffix == "tar.xz" else "w") as tar:
+        for name in ("train/cat/1.png", "test", "train/dog/1.png"):
+            tar.add(tmp_path / "1.png", name)
+    with pytest.raises(ValueError) as error:
+        load(str(archive))
+    assert str(error.value) == (
+        f"{archive} holds none of CIFAR's Python batches, which alone are read from a tar archive: unpack it "
+        f"(tar -xf {archive.name}) and name the folder; folders and zips of pictures are read as they are."
+    )
+
+
+def test_a_batch_without_an_end_is_refused(folder, tmp_path):
+    path, _ = folder
+    with open(path / "data_batch_2", "wb") as file:
+        file.truncate(2_500_000_000)
+    with pytest.raises(
+        ValueError, match=r"data_batch_2 cannot be read: 2,500,000,000 bytes, more than"
+    ):
+        load(str(path))
+    with tarfile.open(tmp_path / "x.tar", "w") as tar, open(os.devnull, "rb") as nothing:
+        member = tarfile.TarInfo("data_batch_1")
+        tar.addfile(member, nothing)
+        member.size = 2_500_000_000  # as its header says
+        tar.fileobj.write(member.tobuf())
+    with pytest.raises(ValueError, match=r"x.tar: data_batch_1 is too large to be one of CIFAR's"):
+        load(str(tmp_path / "x.tar"))
+
+
 def test_the_pickles_are_python_2s():
     content = dumps(batch(0, "labels", 10))
     assert b"cnumpy.core.multiarray\n_reconstruct\n" in content and b"_codecs" not in content

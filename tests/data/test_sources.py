@@ -57,7 +57,7 @@ def test_mocked_cifar10(tfds):
         np.testing.assert_array_equal(split.pictures, [example["image"] for example in theirs])
 
 
-def builder(tfds, own_name, image_shape, splits, supervised=("image", "label")):
+def builder(tfds, own_name, image_shape, splits, supervised=("image", "label"), unlabelled=()):
     class Pictures(tfds.core.GeneratorBasedBuilder):
         name = f"keras_resnet_{own_name}"
         VERSION = tfds.core.Version("1.0.0")
@@ -72,11 +72,12 @@ def builder(tfds, own_name, image_shape, splits, supervised=("image", "label")):
             )
 
         def _split_generators(self, download_manager):
-            return {split: self._generate_examples() for split in splits}
+            return {split: self._generate_examples(split) for split in splits}
 
-        def _generate_examples(self):
+        def _generate_examples(self, split):
             for i in range(6):
-                yield i, {"image": picture(i, 8 if image_shape[0] else 8 + i // 5), "label": i % 2}
+                label = -1 if split in unlabelled else i % 2
+                yield i, {"image": picture(i, 8 if image_shape[0] else 8 + i // 5), "label": label}
 
     return Pictures
 
@@ -106,6 +107,17 @@ def test_a_prepared_data_set_is_read(prepared):
         expected = sorted((picture(i).tobytes(), i % 2) for i in range(6))
         assert [p.tobytes() for p in split.pictures[order]] == [p for p, _ in expected]
         np.testing.assert_array_equal(split.labels[order], [label for _, label in expected])
+
+
+@pytest.mark.parametrize("side", [8, None])
+def test_an_unlabelled_test_does_not_win_over_validation(prepared, side):
+    """Labels that are not public are -1, as of ImageNet's test pictures."""
+    splits = ["train", "test", "validation"]
+    supervised = ("image", "label")
+    name = prepared(f"secret_{side or 0}", (side, side, 3), splits, supervised, ("test",))
+    source = data.load(name)
+    assert sorted(source.test.labels) == [0, 0, 0, 1, 1, 1]
+    assert source.test.where == "validation"
 
 
 def test_pictures_of_any_size_stay_encoded(prepared):

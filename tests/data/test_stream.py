@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 
 tf = pytest.importorskip("tensorflow", reason="the streams are tf.data")
 
-from keras_resnet.data import batches, draws, folders, images, pipeline, stream  # noqa: E402
+from keras_resnet.data import batches, draws, folders, images, pipeline, sources, stream, views  # noqa: E402
 from keras_resnet.data.augment import CropFlip  # noqa: E402
 from keras_resnet.data.batch_augment import Mix  # noqa: E402
 from keras_resnet.data.randaugment import RandAugment  # noqa: E402
@@ -416,6 +417,26 @@ def test_a_file_that_changes_after_its_first_visit_is_mended(tmp_path):
         "cannot be read",
     ]
     take(feed.batches(6), 6)
+
+
+def test_files_whose_names_are_not_utf8_are_read(tmp_path):
+    """TensorFlow cannot speak of such a path: a UnicodeDecodeError came of one that it could not read."""
+    for i in range(4):
+        name = os.path.join(tmp_path, "ab"[i % 2], f"caf\udce9{i}.jpg")
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        pathlib.Path(name).write_bytes(jpeg(smooth(i, 60, 60)))
+    source = sources.load(str(tmp_path))
+    bad = {}
+    feed = stream.Feed(source.train, 4, window=ScaleCrop(40, 50), size=32, on_bad=bad.setdefault)
+    pictures, _ = take(feed.batches(), 3)[-1]
+    assert pictures.shape == (4, 32, 32, 3)
+    shown = stream.evaluation(source.train, 4, views.center(9, 10), on_bad=bad.setdefault)
+    for _ in range(2):
+        assert [float(real.numpy().sum()) for *_, real in shown] == [4.0]
+    assert not bad
+    pathlib.Path(name).unlink()
+    assert [float(real.numpy().sum()) for *_, real in shown] == [3.0]
+    assert bad.keys() == {r"b/caf\xe93.jpg"}
 
 
 @pytest.mark.parametrize(
