@@ -110,14 +110,15 @@ def test_strikes_count_where_they_fell():
     lines = [
         {"kind": "digits", "run": 0, "strikes": STRIKES, "failure": None, "seconds": 2.0},
         {"kind": "digits", "run": 1, "strikes": STRIKES, "failure": "its log", "seconds": 3.0},
+        {"kind": "digits", "run": 2, "strikes": [], "failure": "no start", "seconds": 1.0},
     ]
     result = kills.result(kills.kinds(data=""), lines)
     assert result["kinds"] == {
         "kill -9, digits (2 in checkpoint, 2 in evaluation)": {"tried": 6, "failed": 0},
         "SIGTERM, digits": {"tried": 2, "failed": 1},
-        "runs to the end, digits": {"tried": 2, "failed": 0},
+        "runs to the end, digits": {"tried": 3, "failed": 1},
     }
-    assert (result["failed"], result["seconds"]) == (1, 5.0)
+    assert (result["failed"], result["seconds"]) == (2, 6.0)
     assert result["failures"][0].startswith("SIGTERM, digits: its log [digits run 1: ")
 
 

@@ -142,24 +142,27 @@ def result(found: dict[str, Kind], lines: list[dict]) -> dict:
     tally = frame.Tally()
     for name, kind in found.items():
         own = [line for line in lines if line["kind"] == name]
+        # A wrong end is counted where the last strike is; of a run that ended wrongly before any, as a run's.
+        wrong = collections.defaultdict(list)
+        for line in own:
+            if line["failure"]:
+                last = line["strikes"][-1]["signal"] if line["strikes"] else None
+                wrong[last].append(
+                    f"{line['failure']} [{name} run {line['run']}: {line['strikes']}]"
+                )
         for number, word in ((KILL, "kill -9"), (TERM, "SIGTERM"), (INT, "SIGINT")):
             places = [s["in"] for line in own for s in line["strikes"] if s["signal"] == number]
-            if not places:
-                continue
             counts = collections.Counter(place for place in places if place)
             within = ", ".join(f"{counts[phase]} in {phase}" for phase in WINDOWS if counts[phase])
             label = f"{word}, {kind.words}" + (f" ({within})" if within else "")
-            tally.add(label, len(places))
-            for line in own:
-                if (
-                    line["failure"]
-                    and number == (line["strikes"] or [{"signal": KILL}])[-1]["signal"]
-                ):
-                    tally.add(
-                        label, 0, f"{line['failure']} [{name} run {line['run']}: {line['strikes']}]"
-                    )
+            if places:
+                tally.add(label, len(places))
+            for failure in wrong[number]:
+                tally.add(label, 0, failure)
         if own:
             tally.add(f"runs to the end, {kind.words}", len(own))
+        for failure in wrong[None]:
+            tally.add(f"runs to the end, {kind.words}", 0, failure)
     return {**tally.result(), "seconds": sum(line["seconds"] for line in lines)}
 
 
