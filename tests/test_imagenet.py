@@ -117,7 +117,9 @@ def test_terminated_in_an_evaluation_it_ends_with_the_same_weights(pictures, tmp
 def test_what_a_run_leaves(pictures, tmp_path):
     final = last_line(begin(tmp_path, pictures, "--steps=6", "--schedule=cosine").wait())
     run = tmp_path / "run"
-    names = "flags.txt versions.txt metrics.jsonl tensorboard curves.png model.keras final.json"
+    names = (
+        "flags.txt versions.txt metrics.jsonl tensorboard curves.png model.keras final.json .lock"
+    )
     assert {path.name for path in run.iterdir()} == {
         *names.split(),
         *(p.name for p in run.glob("check*")),
