@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_resnet import layers
 from keras_resnet.data import views
+from keras_resnet.flat import flat
 from keras_resnet.models import building
 
 
@@ -56,7 +57,7 @@ class Verdicts(NamedTuple):
 # --- counting
 
 
-def count(model: keras.Model, batches, *, after_batch=lambda: None) -> Count:
+def count(model: keras.Model, batches, *, after_batch=lambda: None, sums=None) -> Count:
     """Counts the examples whose highest logit is their label's.
 
     Args:
@@ -64,17 +65,42 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None) -> Count:
         batches: of (images [B,...], labels [B], weights [B]); a weight of 0 marks padding, which is
             left out.
         after_batch: called after each batch; may raise to end early.
+        sums: where each of several workers counts its part: what gives the sums over all workers of
+            a list of numbers (`strategies.Devices.total`). It is called once, by every worker,
+            whatever happens to it before, so that none waits for another.
+
+    Returns:
+        The count of all examples, those of the other workers included.
 
     Raises:
-        ValueError: there is no example.
+        ValueError: there is no example, on any worker; another worker failed.
     """
-    judged = []
-    for images, labels, weights in batches:
-        real = _numpy(weights) > 0
-        if real.any():  # thousands of bad files in a row need no network
-            judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
-        after_batch()
-    return total(joined(judged))
+    judged, failure = [], None
+    try:
+        for images, labels, weights in batches:
+            real = _numpy(weights) > 0
+            if real.any():  # thousands of bad files in a row need no network
+                judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
+            after_batch()
+    except Exception as error:
+        if sums is None:
+            raise
+        failure = error
+    if sums is None:
+        return total(joined(judged))
+    ranks, losses = (
+        np.concatenate([getattr(own, name) for own in judged] or [np.zeros(0)])
+        for name in ("ranks", "losses")
+    )
+    own = [failure is not None, len(ranks), (ranks < 1).sum(), losses.sum(), (ranks < 5).sum()]
+    failures, examples, correct, loss, top5 = sums([float(number) for number in own])
+    if failure:
+        raise failure
+    if failures:
+        raise ValueError("Another worker could not evaluate its part: its own message says why.")
+    if not examples:
+        raise ValueError("There is no example to evaluate on.")
+    return Count(round(correct), round(examples), float(loss / examples), round(top5))
 
 
 def judge(shares: np.ndarray, labels: np.ndarray) -> Verdicts:
@@ -136,7 +162,8 @@ def per_class(verdicts: Verdicts) -> list[tuple[int, Count, int | None]]:
 
 def check(model: keras.Model) -> None:
     """Raises ValueError unless the model has one input [B,H,W,C] and one output [B,K], softmax or logits."""
-    shape, scores = model.input_shape, model.output_shape
+    net = flat(model)
+    shape, scores = net.input_shape, net.output_shape
     if not (
         isinstance(shape, tuple)
         and len(shape) == 4
@@ -147,7 +174,7 @@ def check(model: keras.Model) -> None:
             f"{model.name} takes {shape} and gives {scores}; expected a classifier of pictures: one "
             "input [B,H,W,C], one output [B,classes]."
         )
-    last = model.layers[-1]
+    last = net.layers[-1]
     if getattr(last, "activation", None) not in (
         keras.activations.softmax,
         keras.activations.linear,
@@ -166,13 +193,14 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
     places (paper, 3.4): both are linear.
 
     Args:
-        model: functional, as `check` has it.
+        model: functional or Sequential, as `check` has it.
         size: (height, width) in pixels.
 
     Raises:
         ValueError: a network of another form, or one that cannot be applied to that size.
     """
     check(model)
+    model = flat(model)
     shape, last = model.input_shape, model.layers[-1]
 
     def clone(layer):

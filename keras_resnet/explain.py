@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_resnet import evaluation, transfer
+from keras_resnet.flat import flat, result, source
 from keras_resnet.pyramids import feature_extractor
 
 
@@ -17,7 +18,8 @@ def grad_cam(model: keras.Model, pictures, classes=None, stage: int | None = Non
     (Zhou 2016) over the number of places, to rounding: there the gradient is the Dense layer's kernel.
 
     Args:
-        model: ours with its head, softmax or logits, for pictures of their size.
+        model: ours with its head, softmax or logits, for pictures of their size; or one that holds
+            ours.
         pictures: [B,H,W,C], as the network takes them.
         classes: int [B], for which class of each picture; None for what the network says.
         stage: whose maps, 2 for conv2_x; None for the last.
@@ -38,13 +40,14 @@ def grad_cam(model: keras.Model, pictures, classes=None, stage: int | None = Non
     import tensorflow as tf
 
     evaluation.check(model)
+    model = flat(model)
     levels = feature_extractor(model, None if stage is None else [stage]).pyramid_level_inputs
-    seen, last = model.get_layer([*levels.values()][-1]).output, transfer.classifier(model)
-    both = keras.Model(model.input, [seen, last.input])
+    seen, last = model.get_layer([*levels.values()][-1]), transfer.classifier(model)
+    both = keras.Model(model.input, [result(model, seen), source(model, last)])
     x = tf.cast(pictures, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(x)  # or nothing is recorded of a frozen network
-        maps, features = both(x)
+        maps, features = both(x, training=False)  # augmentation in the model is active by default
         logits = features @ tf.convert_to_tensor(last.kernel) + tf.convert_to_tensor(last.bias)
         shares = tf.nn.softmax(logits).numpy()
         classes = shares.argmax(-1) if classes is None else _classes(classes, shares)

@@ -7,12 +7,14 @@ that never win, since -inf has no quantised form. What pads with zeros in front 
 convolution keeps the input's normalisation where it is: the pictures' black is no zero to the network.
 """
 
+import collections
 import math
 
 import keras
 import numpy as np
 
 from keras_resnet import layers
+from keras_resnet.flat import calls, flat
 from keras_resnet.models import building
 from keras_resnet.repeat import Repeat
 
@@ -35,7 +37,7 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
     """The same function at inference, in layers of its own: norms folded, dropout and identities left out.
 
     Args:
-        model: functional; it stays as it is.
+        model: functional or Sequential; it stays as it is. Models in it are taken apart.
         precision: "float32", "bfloat16" or "float16", of the weights and of what is computed with them;
             the input's normalisation, and all from the global pooling on, stay float32.
 
@@ -44,17 +46,13 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
         rounding: at most 1e-4 of the largest, for every named network (tests/test_fold.py).
 
     Raises:
-        ValueError: the model is not functional, another precision, or a weight that is not finite, or not in
+        ValueError: the model is of another kind, another precision, or a weight that is not finite, or not in
             that precision.
     """
-    if not hasattr(model, "_run_through_graph"):
-        raise ValueError(
-            f"fold takes a functional model, as all of this package's are; got {type(model).__name__}."
-        )
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; got {precision!r}.")
     with building():
-        folded, values = _rewritten(model, _read, precision)
+        folded, values = _rewritten(flat(model), _read, precision)
         for layer, arrays in values:
             for variable, array in zip(layer.weights, arrays, strict=True):
                 _assign(variable, array[0], precision)
@@ -80,8 +78,6 @@ def _rewritten(model, read, precision):
             new = Repeat(layers.fuse(form), layer.times, name=layer.name, dtype=mixed)
             values.append((new, _stacked(form, arrays)))
             return new
-        if isinstance(layer, keras.Model):
-            return fold(layer, precision)
         if isinstance(layer, keras.layers.Normalization) and _is_by_channel(layer):
             return _rescaling(layer)
         config["dtype"] = _policy(layer, precision)
@@ -105,16 +101,20 @@ def _rewritten(model, read, precision):
 def _pairs(model):
     """(norm, convolution) of each norm that alone reads a convolution's output."""
     kept = {id(x) for x in keras.tree.flatten(model.outputs)}
+    called = calls(model)
+    read = collections.Counter(
+        id(x) for own in called.values() for c in own for x in c.input_tensors
+    )
     for norm in model.layers:
-        if not isinstance(norm, keras.layers.BatchNormalization) or len(norm._inbound_nodes) != 1:
+        if not isinstance(norm, keras.layers.BatchNormalization) or len(called[id(norm)]) != 1:
             continue
-        [x] = norm._inbound_nodes[0].input_tensors
+        [x] = called[id(norm)][0].input_tensors
         conv = x._keras_history.operation
         axis = norm.axis % len(x.shape)
         if (
             isinstance(conv, _CONVOLUTIONS)
             and conv.activation is keras.activations.linear
-            and len(conv._inbound_nodes) == len(conv._outbound_nodes) == 1
+            and len(called[id(conv)]) == read[id(x)] == 1
             and axis == (len(x.shape) - 1 if conv.data_format == "channels_last" else 1)
             and id(x) not in kept
         ):

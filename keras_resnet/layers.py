@@ -20,7 +20,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 computes moments and scale by separate operations; FusedBatchNormV3 does both in one pass, which
     makes a ResNet-20 training step 1.27 times as fast on a CPU (benchmarks/results/training.json). The kernel
     returns the batch variance with Bessel's correction, N/(N-1); that is undone here, so moving statistics
-    equal Keras' own. Other backends, synchronised statistics and masks take Keras' path.
+    equal Keras' own. Other backends, synchronised statistics, masks, and policies that keep scale and
+    statistics in another type than float32 (float16, bfloat16, float64), take Keras' path.
 
     Says that it is the stock class, which is what a saved file then names: models load with keras alone
     (and then run Keras' own path).
@@ -32,6 +33,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """[B,...,C] -> the same shape, in the layer's compute dtype."""
         rank = len(inputs.shape)
         fused = keras.backend.backend() == "tensorflow" and 3 <= rank <= 5
+        fused = fused and self.variable_dtype == "float32" and self.compute_dtype != "float64"
         if not fused or self.synchronized or mask is not None or self.axis not in (-1, rank - 1):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf  # the one exception to keras-only network code

@@ -1,7 +1,9 @@
-"""A run's log: `metrics.jsonl`, one row an epoch, and the same figures for TensorBoard."""
+"""A run's log: `metrics.jsonl`, one row an epoch, the same figures for TensorBoard, and the files that
+were left out."""
 
 import contextlib
 import json
+import threading
 
 from etils import epath
 
@@ -11,12 +13,7 @@ from keras_resnet import files
 def rows(workdir) -> list[dict]:
     """The rows of `workdir/metrics.jsonl`, none if there is no such file; a torn last line is left
     out."""
-    path = epath.Path(workdir) / "metrics.jsonl"
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+    return _read(epath.Path(workdir) / "metrics.jsonl")
 
 
 def append(workdir, row: dict):
@@ -28,6 +25,56 @@ def rewrite(workdir, kept: list[dict]):
     """Makes `kept` the rows, in one step."""
     content = "".join(json.dumps(row) + "\n" for row in kept)
     files.write(epath.Path(workdir) / "metrics.jsonl", content)
+
+
+class LeftOut:
+    """The files that a run leaves out, since they are no pictures: of all its workers, each of which
+    reads other ones, and of all processes that took a part in it, stopped or not.
+
+    Each worker writes a name down when it finds it, in `workdir/left_out-<worker>.jsonl`.
+
+    Args:
+        workdir: that of all workers. Where it has no checkpoint yet a run begins, and what the file
+            of this worker holds is dropped.
+        worker: number of this one.
+    """
+
+    def __init__(self, workdir, worker: int = 0):
+        self._folder = epath.Path(workdir)
+        self._path = self._folder / f"left_out-{worker}.jsonl"
+        self._lock = threading.Lock()
+        if not any(self._folder.glob("checkpoint-*.npz")):
+            self._path.unlink(missing_ok=True)
+        self._own = {entry["name"]: entry["reason"] for entry in _read(self._path)}
+
+    def add(self, name: str, reason: str) -> None:
+        """Takes down one file, once; from any thread."""
+        with self._lock:
+            if name in self._own:
+                return
+            self._own[name] = reason
+            # Where the disk is full the next checkpoint says so, outside of a reading thread.
+            with contextlib.suppress(OSError):
+                # On a line of its own, even behind one that was cut off.
+                line = json.dumps({"name": name, "reason": reason})
+                files.append(self._path, f"\n{line}\n")
+
+    def lines(self) -> list[str]:
+        """ "name: reason" of each, sorted; the other workers' as far as they got."""
+        with self._lock:
+            found = dict(self._own)
+        for path in self._folder.glob("left_out-*.jsonl"):
+            for entry in _read(path):
+                found.setdefault(entry["name"], entry["reason"])
+        return [f"{name}: {reason}" for name, reason in sorted(found.items())]
+
+
+def _read(path):
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def tensorboard(workdir):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_resnet.flat import flat, result
 from keras_resnet.layers import fuse
 from keras_resnet.models import building
 
@@ -54,12 +55,13 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
     of the order V2 a map is what the next block reads, after norm and activation.
 
     Args:
-        model: ours, of any rank, with its head or without.
+        model: ours, of any rank, with its head or without, or one that holds ours.
         stages: numbers as in the paper's Table 1 and the layers' names, 2 for conv2_x; None for all.
 
     Raises:
         ValueError: the network has no such stage, or no stages that its layers' names tell.
     """
+    model = flat(model)
     leaving = _leaving(model)
     if not leaving:
         raise ValueError(
@@ -72,7 +74,7 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
         raise ValueError(
             f"{model.name} has the stages {', '.join(map(str, leaving))}; got {stages}."
         )
-    maps = [model.get_layer(leaving[stage]).output for stage in stages]
+    maps = [result(model, model.get_layer(leaving[stage])) for stage in stages]
     levels = [f"P{level}" for level in _levels(model, maps)]
     return Pyramid(model.input, dict(zip(levels, maps, strict=True)), name=f"{model.name}_pyramid")
 

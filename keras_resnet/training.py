@@ -245,9 +245,8 @@ class _Run(keras.callbacks.CallbackList):
 
     def resume(self, on_begin):
         """Takes up the newest checkpoint, if there is one, and cuts the log to it."""
-        found = checkpoints.newest(self.workdir)
+        found = self._found()
         if found:
-            self._check(found)
             variables = self._variables()
             for name, variable in variables.items():
                 variable.assign(found.arrays[name])
@@ -275,6 +274,30 @@ class _Run(keras.callbacks.CallbackList):
             elif not written:
                 self._log_epoch()  # stopped between the epoch's last step and its row
         self._set_rate()
+
+    def _found(self):
+        """The newest checkpoint, found by all workers to be the same one that agrees, or none."""
+        found = failure = None
+        try:
+            found = checkpoints.newest(self.workdir)
+            if found:
+                self._check(found)
+        except ValueError as error:
+            failure = error
+        if self.together:  # one that ended here alone would leave the others waiting for it
+            step = found.step if found else 0
+            ones = [bool(step >> place & 1) for place in range(48)]
+            failed, *met = self.together([bool(failure), *ones, *(not one for one in ones)])
+            if failed and not failure:
+                failure = ValueError("Another worker cannot resume: its own message says why.")
+            elif not failed and any(a and b for a, b in zip(met[:48], met[48:], strict=True)):
+                failure = ValueError(
+                    f"The workers find checkpoints of different steps in {self.workdir} (this one "
+                    f"{f'step {step}' if found else 'none'}): all need the same folder."
+                )
+        if failure:
+            raise failure
+        return found
 
     def keep_metrics(self):
         """Remembers the running epoch's metrics, which Keras' fit sets to zero when it begins."""

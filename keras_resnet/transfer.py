@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnet.flat import flat, source
 from keras_resnet.models import building
 from keras_resnet.repeat import Repeat
 
@@ -29,7 +30,8 @@ def head(model: keras.Model, classes: int, activation: str | None = "softmax") -
     """The network with a new, random classifier in place of its own; the other layers are shared.
 
     Args:
-        model: functional, ending in a Dense layer, or in an activation of one.
+        model: functional or Sequential, ending in a Dense layer, or in an activation of one; models
+            in it are taken apart (`flat.flat`), as everywhere here.
         classes: of the new classifier, at least 1.
         activation: of the new classifier; None returns logits.
 
@@ -42,7 +44,8 @@ def head(model: keras.Model, classes: int, activation: str | None = "softmax") -
     if classes < 1:
         raise ValueError(f"A classifier has at least 1 class; got classes={classes}.")
     new = keras.layers.Dense(classes, activation, dtype="float32", name="predictions")
-    return keras.Model(model.input, new(classifier(model).input), name=model.name)
+    net = flat(model)
+    return keras.Model(net.input, new(source(net, classifier(net))), name=model.name)
 
 
 def classifier(model: keras.Model) -> keras.layers.Dense:
@@ -51,6 +54,7 @@ def classifier(model: keras.Model) -> keras.layers.Dense:
     Raises:
         ValueError: it does not end so.
     """
+    model = flat(model)
     *_, before, last = [None, *model.layers]
     layer = before if isinstance(last, (keras.layers.Activation, keras.layers.Softmax)) else last
     if not isinstance(layer, keras.layers.Dense) or len(model.outputs) != 1:
@@ -76,14 +80,15 @@ def freeze(model: keras.Model, mode: str, bn: str = "frozen") -> None:
     for name, value, known in (("mode", mode, MODES), ("bn", bn, NORMS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
-    last = classifier(model)
+    net = flat(model)
+    last = classifier(net)
     if mode == "linear":
         training = {last.name}
     elif mode == "last_stage":
-        training = {last.name, *_last_stage(model)}
+        training = {last.name, *_last_stage(net)}
     else:
-        training = {layer.name for layer in model.layers}
-    norms = [layer for layer in model.layers if layer.name in training and _has_norms(layer)]
+        training = {layer.name for layer in net.layers}
+    norms = [layer for layer in net.layers if layer.name in training and _has_norms(layer)]
     if bn == "train" and not norms:
         raise ValueError(
             f"bn='train' contradicts mode={mode!r}, in which no batch normalisation trains: "
@@ -95,14 +100,14 @@ def freeze(model: keras.Model, mode: str, bn: str = "frozen") -> None:
             "choose bn='train' or mode='linear'."
         )
     model.trainable = True
-    for layer in model.layers:
+    for layer in net.layers:
         layer.trainable = layer.name in training and (bn == "train" or layer not in norms)
 
 
 def describe(model: keras.Model) -> str:
     """One sentence: how many parameters train, and what the norms do."""
     total = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    norms = [layer for layer in model.layers if _has_norms(layer)]
+    norms = [layer for layer in flat(model).layers if _has_norms(layer)]
     moving = sum(layer.trainable for layer in norms)
     says = f"{total:,} parameters train"
     if moving < len(norms):

@@ -37,7 +37,8 @@ curves.png, left_out.txt, checkpoint-*.npz, best.weights.h5, confusion.png, mist
 pictures of highest loss), model.keras (raw pictures in, probabilities out; with its contract: class
 names, sizes, accuracy) and final.json: correct, examples, accuracy (of the test pictures; a share, 0
 to 1), per_class (of each class its examples and correct), holdout_accuracy, best_epoch, epochs (of
-training), stopped_early, pictures (training), parameters (that trained), weights_sha256, seconds
+training), stopped_early, pictures (training), left_out (files that
+are no pictures), parameters (that trained), weights_sha256, seconds
 (training).
 """
 
@@ -154,10 +155,11 @@ def run() -> dict:
     transfer.freeze(net, FLAGS.mode, "frozen" if FLAGS.bn == "frozen" else "train")
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
     view = views.center(*shown_as)
-    left_out = {}
+    workdir = common.make_workdir()
+    left_out = logs.LeftOut(workdir)
 
     def shown(split):
-        return stream.evaluation(split, FLAGS.batch_size, view, on_bad=left_out.setdefault)
+        return stream.evaluation(split, FLAGS.batch_size, view, on_bad=left_out.add)
 
     feed = stream.Feed(
         train,
@@ -165,14 +167,12 @@ def run() -> dict:
         window=windows.RandomResizedCrop((FLAGS.area, 1.0), antialias=True),
         size=size,
         seed=FLAGS.seed,
-        on_bad=left_out.setdefault,
+        on_bad=left_out.add,
     )
     counts = np.bincount(train.labels, minlength=classes)
     balance = tf.constant(class_weights(counts), tf.float32)
 
     # --- training
-    workdir = common.make_workdir()
-
     def begin():
         files.write(workdir / "flags.txt", common.flags_text())
         files.write(workdir / "versions.txt", runtime.versions())
@@ -242,6 +242,7 @@ def run() -> dict:
     places = dataclasses.replace(test, labels=np.arange(len(test), dtype=np.int32))
     verdicts, seen = judged(net, shown(places), test.labels)
     total = evaluation.total(verdicts)
+    bad = sorted({*train.bad, *test.bad, *left_out.lines()})
     row = {"step": rows[-1]["step"], "test_loss": total.loss, "test_accuracy": total.accuracy}
     logs.append(workdir, row)
     plots.curves(logs.rows(workdir), workdir / "curves.png", net.name)
@@ -255,6 +256,7 @@ def run() -> dict:
         "epochs": rows[-1]["epoch"],
         "stopped_early": rows[-1]["step"] < steps,
         "pictures": len(train),
+        "left_out": len(bad),
         "parameters": parameters,
         "weights_sha256": training.weights_sha256(net),
         "seconds": rows[-1]["seconds"],
@@ -262,7 +264,6 @@ def run() -> dict:
     save_model(net, workdir, contract, source, shown_as, final)
     draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
     print(table(verdicts, source.class_names))
-    bad = sorted({*train.bad, *test.bad, *map(": ".join, left_out.items())})
     if bad:
         files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in bad))
         progress.say(

@@ -167,8 +167,8 @@ def run() -> dict | None:
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures
-    left_out = {}
-    feed = Pictures(devices, left_out.setdefault)
+    left_out = logs.LeftOut(workdir, devices.worker)
+    feed = Pictures(devices, left_out.add)
 
     # --- network
     shape = (FLAGS.size, FLAGS.size, 3)
@@ -197,11 +197,9 @@ def run() -> dict | None:
 
     def evaluate(after_batch):
         devices.agree(shown)
-        count = evaluation.count(predictor, feed.evaluation(), after_batch=after_batch)
-        correct, examples, loss, top5 = devices.total(
-            [count.correct, count.examples, count.loss * count.examples, count.top5_correct]
+        return evaluation.count(
+            predictor, feed.evaluation(), after_batch=after_batch, sums=devices.total
         )
-        return evaluation.Count(round(correct), round(examples), loss / examples, round(top5))
 
     # --- training
     def begin():
@@ -280,9 +278,9 @@ def run() -> dict | None:
         },
     )
     common.save(saved, workdir, contract)
-    if left_out:
-        lines = [f"{name}: {reason}\n" for name, reason in sorted(left_out.items())]
-        files.write(workdir / "left_out.txt", "".join(lines))
+    lines = left_out.lines()
+    if lines:
+        files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in lines))
         progress.say(
             f"{len(lines)} files are no pictures and were left out: {workdir}/left_out.txt."
         )
@@ -295,7 +293,7 @@ def run() -> dict | None:
         "top5": tested.top5_accuracy,
         "steps": FLAGS.steps,
         "parameters": parameters,
-        "left_out": len(left_out),
+        "left_out": len(lines),
         "weights_sha256": training.weights_sha256(saved),
         "seconds": round(seconds, 1),
     }

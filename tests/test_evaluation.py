@@ -3,7 +3,9 @@
 import io
 import itertools
 import pathlib
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 from telling import network, smooth
 
 from keras_resnet import applications, evaluation
-from keras_resnet.data import images, views
+from keras_resnet.data import draws, images, views
 
 pytest.importorskip("tensorflow")
+from keras_resnet.data import stream
+
 SAMPLE = pathlib.Path(__file__).parents[2] / "shared/data/imagenet_sample/imagenet_sample_145.zip"
 CLASSES = 7
 
@@ -210,3 +214,85 @@ def test_count_has_the_top_5():
     scores = np.float32([[7, 6, 5, 4, 3, 2, 1]] * 7)
     count = evaluation.count(model, [(scores, np.arange(7), np.float32([1] * 6 + [0]))])
     assert (count.correct, count.top5_correct, count.examples) == (1, 5, 6)
+
+
+# --- by several workers
+
+
+class Workers:
+    """So many threads that add up what each has; a worker that does not come is an error in all."""
+
+    def __init__(self, count):
+        self.count = count
+        self._barrier = threading.Barrier(count, timeout=30)
+        self._sums = {}
+
+    def run(self, work):
+        """``work(worker, sums)`` by each: their results, or what they raised."""
+
+        def tried(worker):
+            try:
+                return work(worker, lambda numbers: self._sum(worker, numbers))
+            except ValueError as error:
+                return error
+
+        with ThreadPoolExecutor(self.count) as pool:
+            return list(pool.map(tried, range(self.count)))
+
+    def _sum(self, worker, numbers):
+        self._sums[worker] = numbers
+        self._barrier.wait()
+        total = np.sum([self._sums[i] for i in range(self.count)], axis=0)
+        self._barrier.wait()
+        return total
+
+
+class Same:
+    """What is shown is the scores."""
+
+    def predict_on_batch(self, scores):
+        return scores
+
+
+SCORES = np.random.default_rng(5).normal(size=(300, 7))
+LABELS = np.random.default_rng(6).integers(0, 7, 300)
+
+
+def parts(n, worker, workers):
+    """A worker's part of the batches of the first `n`, as `stream.Evaluation` has it."""
+    for indices, weights in zip(*draws.once(n, 256), strict=True):
+        own = stream._positions(256, (worker, workers))
+        yield SCORES[indices[own]], LABELS[indices[own]], weights[own]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_count_every_example_once(workers):
+    """Against the ranks of all, with fewer examples than workers have places, too."""
+    together = Workers(workers)
+    ranks = (np.take_along_axis(SCORES, LABELS[:, None], 1) < SCORES).sum(1)
+    for n in range(1, 301):
+        counts = together.run(
+            lambda worker, sums: evaluation.count(Same(), parts(n, worker, workers), sums=sums)  # noqa: B023
+        )
+        assert len(set(counts)) == 1
+        got = counts[0]
+        assert (got.examples, got.correct) == (n, (ranks[:n] == 0).sum())
+        assert got.top5_correct == (ranks[:n] < 5).sum()
+    whole = evaluation.count(Same(), parts(300, 0, 1))
+    np.testing.assert_allclose(got.loss, whole.loss, rtol=1e-12)
+
+
+def test_worker_that_fails_keeps_none_waiting():
+    def work(worker, sums):
+        def batches():
+            yield from parts(40, worker, 2)
+            if worker == 1:
+                raise ValueError("a file that is no picture")
+
+        return evaluation.count(Same(), batches(), sums=sums)
+
+    first, second = Workers(2).run(work)
+    assert str(second) == "a file that is no picture"
+    assert "Another worker could not evaluate" in str(first)
+    nothing = Workers(2).run(lambda worker, sums: evaluation.count(Same(), [], sums=sums))
+    assert ["There is no example" in str(error) for error in nothing] == [True, True]

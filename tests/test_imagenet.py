@@ -193,6 +193,21 @@ def test_bad_files_in_training_are_left_out_and_named(pictures, tmp_path):
     assert "left out" in ended.err
 
 
+@pytest.mark.slow
+def test_bad_files_found_before_a_stop_are_named_at_the_end(pictures, tmp_path):
+    """A process that goes on from the last checkpoint reads none of the training files again."""
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    (data / "train" / "a" / "cut.JPEG").write_bytes((data / "train/a/0.JPEG").read_bytes()[:200])
+    flags = ("--steps=6", "--schedule=constant", "--checkpoint_seconds=0")
+    final = last_line(begin(tmp_path, data, *flags).wait())
+    assert final["left_out"] == 1
+    (tmp_path / "run" / "left_out.txt").unlink()
+    again = last_line(begin(tmp_path, data, *flags).wait())
+    assert again | {"seconds": 0} == final | {"seconds": 0}
+    assert "train/a/cut.JPEG: " in (tmp_path / "run" / "left_out.txt").read_text()
+
+
 def test_bad_file_in_evaluation_is_an_error_unless_asked_otherwise(pictures, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(pictures, data)

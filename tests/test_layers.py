@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_resnet import blocks, layers
+from keras_resnet import blocks, layers, models
 from keras_resnet.layers import Layers
 
 SHAPES = {1: (6, 10, 16), 2: (6, 5, 4, 16), 3: (3, 4, 3, 5, 16)}
@@ -169,3 +169,37 @@ def test_kernels_differ_and_follow_he_fan_out():
     assert a.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
     # Untruncated: of 36,864 normal values about 100 lie beyond three deviations.
     assert np.mean(np.abs(a) > 3 * a.std()) > 0.001
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
+def test_networks_of_every_policy_train_as_with_kerass_own_norm(policy, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 8, 8, 3)).astype("float32")
+    y = np.arange(8) % 2
+
+    def trained():
+        keras.utils.set_random_seed(0)
+        net = models.resnet(
+            keras.Input(x.shape[1:]),
+            (1,),
+            (8,),
+            head=lambda x, *, layers: models.classifier(x, layers=layers, classes=2),
+        )
+        before = net.get_weights()
+        net.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+        net.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        return before, net.get_weights()
+
+    policy_before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        before, ours = trained()
+        monkeypatch.setattr(layers, "BatchNormalization", keras.layers.BatchNormalization)
+        _, wanted = trained()
+    finally:
+        keras.config.set_dtype_policy(policy_before)
+    loose = {"float16": 2e-3, "bfloat16": 2e-2, "float64": 1e-10}[policy]
+    assert any((a != b).any() for a, b in zip(before, ours, strict=True))
+    for a, b in zip(ours, wanted, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.float64(a), np.float64(b), rtol=loose, atol=loose)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import time
 
@@ -178,6 +179,42 @@ def test_killed_worker_is_named_and_both_go_on_from_the_checkpoint(pictures, tmp
     assert "Resuming at step" in again[0].err
     hashes = [json.loads(each[0].out.splitlines()[-1])["weights_sha256"] for each in (whole, again)]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_fewer_pictures_than_they_have_places(pictures, tmp_path):
+    """Five pictures for sixteen places: none is the second worker's. Files that are bad for one worker
+    alone are counted in the whole run's."""
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    for path in sorted(data.glob("val/*/*"))[5:]:
+        path.unlink()
+    names = [data / "train" / "a" / f"{letter}.JPEG" for letter in "xyz"]
+    for name in names:
+        name.write_bytes(b"\xff\xd8\xff" + b"no picture" * 9)
+
+    def run(*flags):
+        return [
+            each.wait()
+            for each in [
+                begin(tmp_path, data, "--strategy=auto", f"--workdir={tmp_path / 'run'}",
+                      "--steps=4", *flags, name=f"worker{i}", environment=environment)
+                for i, environment in enumerate(child.workers(2))
+            ]
+        ]  # fmt: skip
+
+    first, second = run()
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    final = json.loads(first.out.splitlines()[-1])
+    assert (final["examples"], final["left_out"]) == (5, 3)
+
+    for i in range(10):  # the ninth and later ones are the second worker's
+        shutil.copy(sorted(data.glob("val/*/*"))[0], data / "val" / "c" / f"{i + 50}.JPEG")
+    (data / "val" / "c" / "99.JPEG").write_bytes(names[0].read_bytes())  # the sixteenth
+    began = time.monotonic()
+    codes = {each.code: each.err for each in run(f"--workdir={tmp_path / 'other'}")}
+    assert codes.keys() == {2}
+    assert time.monotonic() - began < 200
 
 
 @pytest.mark.slow

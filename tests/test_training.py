@@ -203,6 +203,46 @@ def test_other_networks_checkpoint_is_refused(tmp_path):
         fit(tmp_path, model=other)
 
 
+@pytest.mark.parametrize(
+    "failed, other, sentence",
+    [
+        (False, 10, None),
+        (False, 0, r"different steps in .* \(this one step 10\): all need the same folder"),
+        (True, 0, "Another worker cannot resume"),
+    ],
+)
+def test_workers_resume_together_or_not_at_all(failed, other, sentence, tmp_path):
+    fit(tmp_path)
+
+    def together(wishes):
+        """With another worker, that found a checkpoint of the step `other`."""
+        if len(wishes) == 2:
+            return wishes
+        ones = [bool(other >> place & 1) for place in range(48)]
+        others = [failed, *ones, *(not one for one in ones)]
+        return [a or b for a, b in zip(wishes, others, strict=True)]
+
+    if sentence is None:
+        fit(tmp_path, steps=14, together=together)
+        assert logs.rows(tmp_path)[-1]["step"] == 14
+        return
+    with pytest.raises(ValueError, match=sentence):
+        fit(tmp_path, steps=14, together=together)
+
+
+def test_worker_that_cannot_resume_tells_the_others(tmp_path):
+    fit(tmp_path, fingerprint={"--rate": 1})
+    said = []
+
+    def together(wishes):
+        said.append(wishes[0])
+        return wishes
+
+    with pytest.raises(ValueError, match="--rate=2 contradicts"):
+        fit(tmp_path, fingerprint={"--rate": 2}, together=together)
+    assert said == [True]
+
+
 def test_nan_names_step_and_rate_and_keeps_a_good_checkpoint(tmp_path):
     def poisoned(start_step):
         for step, (x, y) in enumerate(batches(start_step), start=start_step):
