@@ -30,6 +30,7 @@ _MODULES = (
     "explain",
     "export",
     "files",
+    "flat",
     "fold",
     "fronts",
     "label_files",

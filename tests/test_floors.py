@@ -21,6 +21,7 @@ FLOORS = {
     "fold": 3,
     "pyramids": 3,
     "models": 2,
+    "flat": 2,
     "beam": 1,
     "blocks": 1,
     "fronts": 1,
