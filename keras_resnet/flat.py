@@ -6,7 +6,7 @@ Fine-tuning in Keras is most often written so: ``Sequential([backbone, pooling, 
 
 import keras
 
-from keras_resnet.models import building
+from keras_resnet.layers import building
 
 
 def flat(model: keras.Model) -> keras.Model:

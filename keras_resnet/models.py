@@ -1,10 +1,7 @@
 """Stems, heads, `resnet()` and the table of named networks: pure structure, which knows no weights."""
 
-import contextlib
 import dataclasses
 import functools
-import gc
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,7 +9,7 @@ import keras
 
 from keras_resnet import blocks
 from keras_resnet.blocks import V1, V2, basic, bottleneck
-from keras_resnet.layers import Layers
+from keras_resnet.layers import Layers, building
 from keras_resnet.repeat import Repeat
 
 # --- stems: (x, *, order, layers) -> tensor
@@ -60,25 +57,6 @@ def features(x, *, layers, pooling=None):
         return x
     kind = {"avg": "Average", "max": "Max"}[pooling]
     return layers.global_pool(x, kind, dtype="float32", name=f"{pooling}_pool")
-
-
-@contextlib.contextmanager
-def building(recursion=50_000):
-    """Around what makes many layers.
-
-    Keras walks a functional graph by recursion, and a flat net of 1,202 layers needs more frames than
-    Python's 1,000. The garbage collector walks the whole heap again and again while layers come:
-    ResNet-152 builds in 1.95 s without it and in 2.25 s with it.
-    """
-    limit, collecting = sys.getrecursionlimit(), gc.isenabled()
-    sys.setrecursionlimit(max(limit, recursion))
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-        if collecting:
-            gc.enable()
 
 
 @building()
