@@ -649,3 +649,23 @@ def test_a_process_ends_with_a_stream_open(tmp_path):
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "(4, 32, 32, 3)\n"), done.stderr
+
+
+def test_thousands_of_bad_files_cost_no_copies_and_no_network(monkeypatch):
+    """What is bad was copied at every step, and the network saw batches of nothing: minutes for 100,000 files."""
+    from keras_resnet import evaluation
+
+    bad, calls = Reader.bad, []
+    monkeypatch.setattr(Reader, "bad", lambda self: calls.append(1) or bad(self))
+    files = {f"{i}.jpg": b"bad" for i in range(200)} | {"good.jpg": jpeg(smooth(0, 40, 40))}
+    seen = []
+
+    class Network:
+        def predict_on_batch(self, pictures):
+            seen.append(len(pictures))
+            return np.eye(201, dtype=np.float32)[200:].repeat(len(pictures), 0)
+
+    shown = stream.evaluation(split(files), 4, views.center(9, 10))
+    count = evaluation.count(Network(), shown)
+    assert (count.examples, count.correct) == (1, 1)
+    assert len(seen) == 1 and not calls
