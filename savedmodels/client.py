@@ -144,7 +144,7 @@ def _post(place, path, body, timeout):
         if isinstance(error, Refused):
             raise
         if not late.is_set():
-            raise Unreached(str(error) or type(error).__name__) from None
+            raise Unreached(" ".join(str(error).split()) or type(error).__name__) from None
     finally:
         timer.cancel()
         connection.close()
