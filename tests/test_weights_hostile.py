@@ -284,9 +284,13 @@ def test_safetensors_of_other_numbers(dtype, tmp_path):
     model = keras_resnet.ResNet20()
     weights.save_safetensors(model, tmp_path / "x.safetensors", None, None)
     state = load_file(tmp_path / "x.safetensors")
-    save_file(
-        state | {"conv1.weight": state["conv1.weight"].astype(dtype)}, tmp_path / "x.safetensors"
-    )
+    try:
+        save_file(
+            state | {"conv1.weight": state["conv1.weight"].astype(dtype)},
+            tmp_path / "x.safetensors",
+        )
+    except Exception:  # of an older safetensors
+        pytest.skip(f"safetensors here writes no {dtype}")
     with pytest.raises(
         ValueError, match="conv1.weight holds numbers of the kind .*, not real ones"
     ):

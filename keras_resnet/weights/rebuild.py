@@ -283,7 +283,9 @@ def _compare(theirs, ours, start=0):
             raise Unknown(f"{name} is called otherwise")
         if i < start:
             continue
-        named_by_keras = own["module"].startswith("keras.src.ops.")
+        named_by_keras = (
+            own["module"].startswith("keras.src.ops.") or own["class_name"] == "InputLayer"
+        )
         if graphs.name(layer) != name and not named_by_keras:
             raise Unknown(
                 f"{brief(graphs.name(layer))} stands where {name} does in the table's network"
