@@ -491,7 +491,9 @@ def tfrecords(folder):
             "image/class/synset": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name])),
             "image/height": tf.train.Feature(int64_list=tf.train.Int64List(value=[3, -4])),
         }
-        return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+        return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(
+            deterministic=True
+        )
 
     def framed(content):
         def crc(data):

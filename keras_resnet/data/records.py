@@ -226,7 +226,7 @@ def _varint(content, i):
         value |= (byte & 0x7F) << shift
         i, shift = i + 1, shift + 7
         if byte < 0x80:
-            return value, i
+            return value & (1 << 64) - 1, i  # as protobuf reads what has more than 64 bits
 
 
 def _gfile():
