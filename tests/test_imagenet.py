@@ -84,7 +84,7 @@ def stopped_in_evaluation(evaluation_number, *flags):
 
     count, numbers = evaluation.count, itertools.count(1)
 
-    def counted(model, batches, *, after_batch):
+    def counted(model, batches, *, after_batch, sums):
         number = next(numbers)
 
         def after():
@@ -92,7 +92,7 @@ def stopped_in_evaluation(evaluation_number, *flags):
                 os.kill(os.getpid(), signal.SIGTERM)
             after_batch()
 
-        return count(model, batches, after_batch=after)
+        return count(model, batches, after_batch=after, sums=sums)
 
     evaluation.count = counted
     child.run_recipe(*flags, recipe=RECIPE)

@@ -73,7 +73,9 @@ def test_stages_are_chosen_by_their_number():
     with pytest.raises(ValueError, match="has the stages 2, 3, 4, 5; got \\[6\\]"):
         pyramids.feature_extractor(resnet18(), [6])
     with pytest.raises(ValueError, match="cannot be told"):
-        pyramids.feature_extractor(keras.Sequential([keras.Input((8, 8, 3))]))
+        pyramids.feature_extractor(
+            keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        )
 
 
 def test_of_two_stages_of_one_stride_the_last_is_the_level():
