@@ -30,7 +30,7 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "absl-py>=2.1",
-        "etils[epath]>=1.9",  # paths that may be gs://
+        "etils[epath]>=1.9.1",  # paths that may be gs://
         "numpy>=1.26",
         "scikit-learn>=1.5",  # the digits
         "matplotlib>=3.9",

@@ -81,7 +81,8 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
                 return None
             tables |= found
         elif marker in (0xC0, 0xC1) and frame is None:
-            frame = _frame(segment)
+            # 15 bytes for three components; what is longer is not kept in the cache.
+            frame = _frame(segment) if len(segment) <= 15 else None
             if frame is None:
                 return None
         elif marker == 0xDD:
