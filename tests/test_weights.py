@@ -482,12 +482,14 @@ def refused(build, sentence):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "middle"])
+# Of these a .keras file alone keeps a checksum of its data, by which damage inside is found.
+DAMAGED = [(file, damage) for file in FILES for damage in ("cut", "empty", "text")]
+DAMAGED += [(file, "middle") for file in FILES if file.endswith(".keras")]
+
+
+@pytest.mark.parametrize("file, damage", DAMAGED)
 def test_damaged_weights_are_one_sentence(trained, tmp_path, file, damage):
     data = (trained[0] / file).read_bytes()
-    if damage == "middle" and not file.endswith(".keras"):
-        pytest.skip("neither HDF5 nor safetensors keeps a checksum of its data")
     middle = data[: len(data) // 2] + bytes(64) + data[len(data) // 2 + 64 :]
     path = tmp_path / file
     path.write_bytes(
