@@ -106,12 +106,12 @@ import export
 import numpy as np
 from keras_resnet import label_files
 def run():
-    model, _, form = export.served()
+    model, _, shown_as = export.served()
     names = label_files.names(export.FLAGS.labels)
     split, classes = export.pictures_of(export.FLAGS.data, names)
     if classes is None:
         raise ValueError("The folders of --data are not the classes of --labels.")
-    pictures, places = export.shown(split, *form)
+    pictures, places = export.shown(split, shown_as)
     np.savez(export.FLAGS.out, pictures=np.stack(pictures), labels=classes[split.labels[places]])
     model.save(export.FLAGS.out.removesuffix(".npz") + ".keras")
 common.start(run, required=("weights", "out", "data", "labels"))

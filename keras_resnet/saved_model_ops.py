@@ -132,8 +132,13 @@ def _reaches(node, beside):
         filled_in_by_a_caller = bool(attribute.placeholder)
         return filled_in_by_a_caller or any(value not in _HARMLESS for value in values)
     if node.op in _CACHES:
-        return _constant(node.input[1], beside) != b""
+        return _constant(_second(node), beside) != b""
     return node.op in _REACHING
+
+
+def _second(node):
+    """The name of its second input, "" where it has none."""
+    return node.input[1] if len(node.input) > 1 else ""
 
 
 def _constant(name, beside):
@@ -192,11 +197,11 @@ def _reads_an_asset(node, function, graph, called_by):
     bound = (
         objects.concrete_functions[name].bound_inputs if name in objects.concrete_functions else ()
     )
-    if len(bound) != len(inputs) or node.input[1] not in inputs:
+    if len(bound) != len(inputs) or _second(node) not in inputs:
         return False
     if any(caller.endswith("/") for caller in called_by.get(name, ())):
         return False
-    place = bound[inputs.index(node.input[1])]
+    place = bound[inputs.index(_second(node))]
     return place < len(objects.nodes) and objects.nodes[place].WhichOneof("kind") == "asset"
 
 

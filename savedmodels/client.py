@@ -51,7 +51,9 @@ flags.DEFINE_integer(
     "top", 5, "Classes shown a picture; at most those that were chosen at export.", lower_bound=1
 )
 flags.DEFINE_enum("out", "table", ["table", "json"], "What is written for each picture.")
-flags.DEFINE_integer("batch_size", 16, "Pictures a request.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", 16, "Pictures a request; fewer where they have more than 32 MiB.", lower_bound=1
+)
 flags.DEFINE_float(
     "timeout", 30.0, "For one request and its whole answer, seconds.", lower_bound=0.001
 )
@@ -59,7 +61,9 @@ flags.DEFINE_integer("retries", 8, "Times that a request is sent again.", lower_
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds before a retry; doubled each time
 PASSING = (429, 502, 503, 504)  # HTTP's codes for what may go well a moment later
+TOO_LARGE = ("larger than max", "a request has at most")  # of gRPC and local_server.py: comes again
 LONGEST = 32 << 20  # bytes of an answer
+TOGETHER = 32 << 20  # bytes of the pictures of a request, unless one alone has more
 
 
 class Refused(ValueError):
@@ -90,8 +94,7 @@ def rest(server: str, model: str, version: int | None = None, timeout: float = 3
         if code != 200:
             error = answer.get("error") if isinstance(answer, dict) else None
             sentence = str(error or content[:200].decode("utf-8", "replace").strip() or reason)
-            kind = Unreached if code in PASSING else Refused
-            raise kind(f"{code} {' '.join(sentence[:1000].split())}")
+            raise _kind(code in PASSING, sentence)(f"{code} {' '.join(sentence[:1000].split())}")
         return _checked(answer.get("outputs") if isinstance(answer, dict) else None, len(pictures))
 
     return predict
@@ -184,9 +187,9 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
         try:
             outputs = stub.Predict(request, timeout).outputs
         except grpc.RpcError as error:
-            longer = "larger than max" in (error.details() or "")
-            kind = Unreached if error.code() in passing and not longer else Refused
-            raise kind(f"{error.code().name} {error.details()}") from None
+            sentence = error.details() or ""
+            kind = _kind(error.code() in passing, sentence)
+            raise kind(f"{error.code().name} {sentence}") from None
         arrays = {}
         for name, proto in outputs.items():
             sizes = [dim.size for dim in proto.tensor_shape.dim]  # may be of more than it brings
@@ -196,6 +199,12 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
         return _checked(arrays, len(pictures))
 
     return predict
+
+
+def _kind(passing, sentence):
+    """Of the error that a server's sentence is."""
+    too_large = any(words in sentence.lower() for words in TOO_LARGE)
+    return Unreached if passing and not too_large else Refused
 
 
 def _checked(outputs, count):
@@ -323,13 +332,12 @@ def run(paths: list[str]) -> dict:
         connect(FLAGS.server, FLAGS.model, FLAGS.version, FLAGS.timeout), FLAGS.retries, on_retry
     )
     began, width = time.monotonic(), max(len(listing.shown(str(file))) for file in files)
-    for start in range(0, len(files), FLAGS.batch_size):
-        batch = files[start : start + FLAGS.batch_size]
-        contents = [_content(file) for file in batch]
+    for batch in _batches(files, FLAGS.batch_size):
+        contents = [content for _, content in batch]
         sent = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
         outputs = predict([contents[i] for i in sent]) if sent else None
         replies = dict(zip(sent, answers(outputs, FLAGS.top), strict=True)) if sent else {}
-        for i, file in enumerate(batch):
+        for i, (file, _) in enumerate(batch):
             name, answer = listing.shown(str(file)), replies.get(i) or {"error": contents[i]}
             figures["classified"] += "error" not in answer
             if FLAGS.out == "json":
@@ -357,6 +365,21 @@ def _steers(c):
 
 def say(line: str):
     print(harmless(line), file=sys.stderr, flush=True)
+
+
+def _batches(files, most):
+    """Lists of at most so many (file, what `_content` gives of it), each for one request."""
+    batch, together = [], 0
+    for file in files:
+        content = _content(file)
+        size = len(content) if isinstance(content, bytes) else 0
+        if batch and (len(batch) == most or together + size > TOGETHER):
+            yield batch
+            batch, together = [], 0
+        batch.append((file, content))
+        together += size
+    if batch:
+        yield batch
 
 
 def _content(file):

@@ -183,12 +183,12 @@ async def body(request, hold, most: int, seconds: float) -> bytes:
                 if not unpack:
                     keep(part)
                     continue
-                if unpack.eof:
-                    raise ValueError("The body goes on after the end of what was packed.")
                 while part:
                     keep(unpack.decompress(part, _STEP))
                     part = unpack.unconsumed_tail
                     await asyncio.sleep(0)
+                if unpack.unused_data:
+                    raise ValueError("The body goes on after the end of what was packed.")
     except TimeoutError:
         raise Refusal(
             grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -278,7 +278,7 @@ def as_refusal(error: Exception) -> Refusal:
     if isinstance(error, MemoryError):
         return Refusal(Code.RESOURCE_EXHAUSTED, "There is no memory left for this request.")
     if isinstance(error, FileNotFoundError):
-        return Refusal(Code.NOT_FOUND, f"Could not find SavedModel .pb at {error.filename}")
+        return Refusal(Code.NOT_FOUND, str(error))
     return Refusal(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 

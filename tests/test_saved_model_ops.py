@@ -240,6 +240,15 @@ def test_a_stream_that_a_caller_names_is_refused(tmp_path):
         saved_model_ops.check(edit(folder, change))
 
 
+def test_an_operation_that_lacks_its_inputs_is_named(tmp_path):
+    def change(graph):
+        graph.graph_def.library.function[0].node_def.add(name="x", op="CacheDataset")
+
+    folder = save(tmp_path / "1", lambda module, x: x)
+    with pytest.raises(ValueError, match="CacheDataset"):
+        saved_model_ops.check(edit(folder, change))
+
+
 def test_what_is_no_model_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no saved_model\.pb"):
         saved_model_ops.check(tmp_path)

@@ -235,12 +235,26 @@ def test_a_terminal_that_lacks_letters_gets_others(tmp_path):
     assert done.returncode == 0 and "\\u017caba" in done.stdout, done
 
 
+def test_large_pictures_are_sent_in_smaller_requests(client, tmp_path, monkeypatch):
+    """As phones take them, 16 at a time would be more than a server reads."""
+    monkeypatch.setattr(client, "TOGETHER", 10)
+    files = [tmp_path / f"{i}.png" for i in range(7)]
+    for file, size in zip(files, (4, 6, 1, 20, 1, 1, 1), strict=True):
+        file.write_bytes(b"x" * size)
+    batches = list(client._batches(files, 2))
+    assert [[file.name[0] for file, _ in batch] for batch in batches] == [
+        ["0", "1"], ["2"], ["3"], ["4", "5"], ["6"]
+    ]  # fmt: skip
+    assert all(content == file.read_bytes() for batch in batches for file, content in batch)
+
+
 def test_codes(tmp_path):
     for pieces, code, sentence in (
         (UNDOCUMENTED["null"], 2, "is not what predict_bytes gives"),
         (answer({"error": "full"}, "503 Unavailable"), 3, "was not reached in 2 tries: 503 full"),
         (answer([], "503 Unavailable"), 3, "was not reached in 2 tries: 503 []"),
         (answer({"error": ["x"]}, "404 Not Found"), 2, "refused: 404 ['x']"),
+        (answer({"error": "A request has at most 9 bytes."}, "429 Many"), 2, "refused: 429 A req"),
         (b"garbage\r\n\r\n", 3, "was not reached in 2 tries"),
         (changed(valid=[False], reason=["empty"]), 1, ""),
     ):

@@ -141,6 +141,7 @@ def test_packed_bodies(server):
         for body, expected, sentence in (
             (pack(b" " * 60_000_000), 429, f"at most {BYTES} bytes"),
             (pack(good)[:-9], 400, "is cut short"),
+            (pack(good) + pack(good), 400, "goes on after the end"),
             (good, 400, "cannot be unpacked"),
         ):
             with memory(server, 30):
@@ -379,6 +380,8 @@ def test_nothing_that_a_folder_holds_ends_the_poll(servables, tmp_path, monkeypa
     assert {version: state.state for version, state in model.states.items()} == {
         1: servables.State.END
     }
+    said = f"{tmp_path / '1'} holds no saved_model.pb: name a version's folder."
+    assert model.states[1].status.error_message == said
 
     def raising(error):
         def iterdir(path):

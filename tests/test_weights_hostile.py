@@ -10,6 +10,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import weights
+from keras_resnet.weights import bounds
 
 KEYS = "keras_resnet"  # of the contract
 
@@ -112,6 +113,7 @@ def claims(folder):
 MEASURED = """
 import json, resource, sys, time
 from keras_resnet import weights
+from keras_resnet.weights import bounds
 import h5py, safetensors
 found = {}
 for path in sys.argv[1:]:
@@ -375,3 +377,19 @@ def test_a_pipe_is_no_file(tmp_path):
     assert "which is no file" in refused(tmp_path / "x.keras")
     with pytest.raises(ValueError, match="is no file"):
         keras_resnet.load(tmp_path / "x.keras")
+
+
+def test_a_file_whose_blocks_are_not_counted_yet_is_whole(tmp_path, monkeypatch):
+    """As ZFS says of what was written a moment ago; only holes are held against a file."""
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 1_000_000)
+    status = os.stat(path)
+    uncounted = type("Status", (), {"st_size": status.st_size, "st_blocks": 1})
+    with open(path, "rb") as file:
+        file.seek(10)
+        monkeypatch.setattr(os, "stat", lambda _: uncounted)
+        assert bounds.stored(path) == bounds.stored(file.fileno()) == 1_000_000
+        assert file.tell() == 10 and file.read(1) == b"x"
+    monkeypatch.undo()
+    os.truncate(path, 10_000_000)
+    assert bounds.stored(path) < 2_000_000

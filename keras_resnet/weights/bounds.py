@@ -1,6 +1,7 @@
 """What a file of weights may claim: held against what it holds before anything is read by the claim."""
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -14,6 +15,7 @@ MOST = 4 << 30
 MOST_TENSORS = 20_000  # the thousand-layer network, written flat, has 6,007
 MOST_OBJECTS = 25_000  # of HDF5, with the groups that hold them: 10,815 there
 MOST_JSON = 16 << 20  # bytes: ResNet-1202's graph, written flat, takes 5 MB
+_MOST_HOLES = 1000  # in a file
 _MOST_DIRECTORY = 2 << 20  # bytes of a zip's list of members: some 30,000
 _SLACK, _RATIO = 64 << 20, 10  # weights hardly compress; what a fresh optimizer adds is zeros
 
@@ -49,10 +51,36 @@ def check_size(claimed: int, stored: int) -> None:
 
 
 def stored(path) -> int:
-    """Bytes that a file takes on its disk: a sparse file says that it is longer."""
+    """Bytes that a file takes on its disk: a sparse file says that it is longer.
+
+    Args:
+        path: of the file, or the descriptor of an open one, whose place stays.
+    """
     status = os.stat(path)
-    blocks = 512 * getattr(status, "st_blocks", 0)  # 0 where the file system does not say
-    return min(status.st_size, blocks) if blocks else status.st_size
+    size = status.st_size
+    if 512 * getattr(status, "st_blocks", size) >= size or not hasattr(os, "SEEK_DATA"):
+        return size
+    # Blocks alone do not tell: ZFS and network file systems count those of a new file seconds later.
+    with open(os.dup(path) if isinstance(path, int) else path, "rb", buffering=0) as file:
+        place = file.tell()
+        try:
+            return _written(file.fileno(), size)
+        finally:
+            file.seek(place)
+
+
+def _written(descriptor, size):
+    """Bytes of a file that lie in no hole; after so many holes as weights never have, the rest is not counted."""
+    total = end = 0
+    for _ in range(_MOST_HOLES):
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            # ENXIO: no more data. Anything else: a file system that does not know its holes.
+            return total if error.errno == errno.ENXIO else size
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        total += end - start
+    return total
 
 
 def parse(text: str | bytes, what: str):
