@@ -12,7 +12,7 @@ from telling import randomised
 
 import keras_resnet
 from keras_resnet import applications, evaluation, transfer, weights
-from keras_resnet.fronts import Preprocessing
+from keras_resnet.fronts import MODES, Preprocessing
 from keras_resnet.layers import Layers
 
 LIMIT = 1e-5  # of probabilities
@@ -192,6 +192,20 @@ def test_a_contract_that_contradicts_its_graph_is_refused(tmp_path):
     weights.save(network(preprocessing="tf"), path, weights.Contract("ResNet20", "caffe"))
     with pytest.raises(ValueError, match="its contract says preprocessing='caffe', its graph"):
         keras_resnet.ResNet20(weights=path, classes=5)
+
+
+def test_a_network_within_another_is_fine_tuned_and_read_again(tmp_path):
+    """Its graph hides what normalises its input, and shows it once it is taken apart."""
+    backbone = keras_resnet.ResNet20(include_top=False, input_shape=(16, 16, 3))
+    layers = [backbone, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(4, "softmax")]
+    path, again = tmp_path / "nested.keras", tmp_path / "again.keras"
+    keras.Sequential(layers).save(path)
+    found = weights.find(path, None)
+    assert found.contract.preprocessing == "own"
+    net = transfer.head(weights.load(path, trust_config=True), 3)
+    weights.save(net, again, found.contract)  # as recipes/finetune.py does
+    mean, *_ = weights.find(again, None).contract.preprocessing
+    assert mean == pytest.approx(MODES["torch"].mean)
 
 
 # --- the recipes themselves

@@ -212,7 +212,7 @@ def _agreed(own, seen, channels):
     Raises:
         ValueError: they contradict each other; the rest of a sentence.
     """
-    says = own.preprocessing
+    says = None if own.preprocessing == "own" else own.preprocessing  # which leaves it to the graph
     if says is not None and not graph.normalises_as(says, seen.preprocessing, channels):
         raise ValueError(
             f"its contract says preprocessing={bounds.brief(says)}, its graph {bounds.brief(seen.preprocessing)}"
