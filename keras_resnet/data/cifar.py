@@ -106,7 +106,8 @@ def _contents(folder):
     files = {}
     for name in (*_CIFAR10, *_CIFAR100):
         try:
-            files[name] = listing.read(folder / name)
+            if not (folder / name).is_dir():  # pictures may have been unpacked beside the batches
+                files[name] = listing.read(folder / name)
         except FileNotFoundError:
             continue
         except ValueError as error:

@@ -74,7 +74,7 @@ def arrange(tree: listing.Listing, default: str) -> dict[str, Found]:
     found = {kind: Found([], "/".join(prefixes[top])) for top, kind in kinds.items()}
     if not kinds and tree.pictures():
         found[default] = Found([], "/".join(wrapper))
-    folders = {name for name in tree.bad if name in set(tree.folders)}
+    folders = tree.bad.keys() & {*tree.folders}
     for name, reason in [*((name, None) for name in tree.files), *tree.bad.items()]:
         parts = name.split("/")
         prefix, kind = wrapper, default
@@ -146,7 +146,10 @@ def _inner(pictures, prefix):
     name, inside = prefix[-1], [parts for parts in pictures if parts[: len(prefix)] == prefix]
     while len(tops := _tops(inside, len(prefix))) == 1:
         kind, rest = _reading(tops[0])
-        if tops[0] != name and (rest or kind not in (None, _reading(name)[0])):
+        says_more = (
+            rest or kind not in (None, _reading(name)[0]) or not any(map(str.isalpha, tops[0]))
+        )
+        if tops[0] != name and says_more:  # a number is a class
             break
         prefix = [*prefix, *tops]
     return prefix

@@ -91,6 +91,13 @@ def test_a_tar_archive_of_class_folders_is_to_be_unpacked(tmp_path, suffix):
     )
 
 
+def test_folders_of_pictures_beside_the_batches_are_left_alone(folder):
+    path, _ = folder
+    (path / "train" / "cat").mkdir(parents=True)
+    (path / "test").mkdir()
+    assert len(load(str(path)).train) == 5 * PER_BATCH
+
+
 def test_a_batch_without_an_end_is_refused(folder, tmp_path):
     path, _ = folder
     with open(path / "data_batch_2", "wb") as file:

@@ -133,6 +133,13 @@ def test_a_train_split_without_labels_is_refused(write):
         data.load(str(path))
 
 
+def test_a_split_of_one_class_that_is_called_by_a_number(write):
+    path, _ = write({**files("train/", classes="01"), **files("test/", classes="0")})
+    source = data.load(str(path))
+    np.testing.assert_array_equal(source.test.labels, [0, 0])
+    assert not source.test.bad
+
+
 def test_one_class_is_a_source(write):
     source = data.load(str(write(files("", classes=("cat",)))[0]))
     assert source.class_names == ("cat",) and len(source.train) == 2
