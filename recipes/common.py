@@ -159,6 +159,16 @@ def training_data(**arguments) -> sources.Source:
     return source
 
 
+def refuse_unlabelled(split, purpose: str):
+    """Raises ValueError where no picture of a split lies in a class folder."""
+    if not len(split):
+        where = f" ({split.where})" if split.where else ""
+        raise ValueError(
+            f"--data={FLAGS.data} has no picture in a class folder to {purpose}{where}: put them into class "
+            "folders, or move that folder elsewhere."
+        )
+
+
 def data_name() -> str:
     """The last part of --data."""
     return os.path.basename(os.path.normpath(FLAGS.data))

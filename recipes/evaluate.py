@@ -271,13 +271,12 @@ def chosen_split(source):
         split = source.train
     if split is None:
         raise ValueError(f"--data={FLAGS.data} has no {FLAGS.split} split.")
+    common.refuse_unlabelled(split, "evaluate on")
     if split.bad and not FLAGS.skip_bad:
         raise ValueError(
             f"{len(split.bad)} files to evaluate on are no pictures ({'; '.join(split.bad[:3])}): mend "
             "or remove them, or leave them out by --skip_bad."
         )
-    if not len(split):
-        raise ValueError(f"--data={FLAGS.data} has no picture in a class folder ({split.where}).")
     return split
 
 

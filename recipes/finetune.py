@@ -302,14 +302,12 @@ def three_splits(source):
             f"--data={FLAGS.data} has pictures of one small size, held as an array: "
             "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
         )
+    if test is not None:
+        common.refuse_unlabelled(test, "test on")
     if test is not None and test.bad and not FLAGS.skip_bad:
         raise ValueError(
             f"{len(test.bad)} files to test on are no pictures ({'; '.join(test.bad[:3])}): mend or "
             "remove them, or leave them out by --skip_bad."
-        )
-    if test is not None and not len(test):
-        raise ValueError(
-            f"{FLAGS.data} has no picture in a class folder to test on ({test.where})."
         )
     if test is None:
         train, test = splits.holdout(train, share(train), FLAGS.seed)

@@ -278,7 +278,7 @@ def run() -> dict | None:
         },
     )
     common.save(saved, workdir, contract)
-    lines = left_out.lines()
+    lines = sorted({*feed.bad, *left_out.lines()})
     if lines:
         files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in lines))
         progress.say(
@@ -395,7 +395,7 @@ class Pictures:
 
         self.stream, self.part = stream, devices.part
         self.share = FLAGS.batch_size // devices.workers
-        self.labels, self.names = np.zeros(0, np.int32), ()
+        self.labels, self.names, self.bad = np.zeros(0, np.int32), (), ()
         on_bad_file = "skip" if FLAGS.skip_bad else None
         source = common.training_data(on_bad=on_bad_file, held_out="val")
         if FLAGS.data == "fake":
@@ -408,8 +408,10 @@ class Pictures:
             self.evaluated_on, self.test = "the training pictures", skipping_bad(train)
         else:
             self.evaluated_on, self.test = "the validation split", encoded(source.test, "test")
+            common.refuse_unlabelled(self.test, "evaluate on")
         self.class_names, self.examples = source.class_names, len(train)
-        self.labels, self.names, self.on_bad = train.labels, train.pictures.names, on_bad
+        self.labels, self.names, self.bad = train.labels, train.pictures.names, train.bad
+        self.on_bad = on_bad
         self.steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
         self.feed = stream.Feed(
             train,
@@ -421,8 +423,6 @@ class Pictures:
             augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
             on_bad=on_bad,
         )
-        for name in train.bad:
-            on_bad(*name.split(": ", 1))
 
     def training(self, start_step, colour, mix):
         """Endless batches of this worker's part, from `start_step` on."""

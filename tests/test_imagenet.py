@@ -220,6 +220,16 @@ def test_bad_file_in_evaluation_is_an_error_unless_asked_otherwise(pictures, tmp
     assert final["examples"] == 9
 
 
+def test_pictures_to_evaluate_on_without_classes_are_refused_before_training(pictures, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(pictures / "train", data / "train")
+    picture(data / "test" / "0.JPEG", seed=0)
+    ended = begin(tmp_path, data).wait()
+    assert ended.code == 2
+    assert "has no picture in a class folder to evaluate on (test/): put them" in ended.err
+    assert "epoch" not in ended.err
+
+
 @pytest.mark.parametrize(
     "flags, sentence",
     [
