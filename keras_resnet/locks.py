@@ -40,7 +40,7 @@ def hold(folder):
         if locked is not False:
             _held[folder] = descriptor
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(_here()).encode(), 0)
+            os.write(descriptor, json.dumps(_here()).encode())
     except OSError as error:
         raise OSError(f"Cannot write {path}: {error.strerror}.") from error
     if locked is False:

@@ -123,7 +123,10 @@ def _fonts(letters):
     """Families of installed fonts that together have these code points; warns, once, where none has some."""
 
     def known(path):
-        return letters & font_manager.get_font(path).get_charmap().keys()
+        try:
+            return letters & font_manager.get_font(path).get_charmap().keys()
+        except (OSError, RuntimeError):  # matplotlib's list is older than what is installed now
+            return frozenset()
 
     found, missing = [_FONT], letters - known(font_manager.findfont(_FONT))
     for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):

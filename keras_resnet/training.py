@@ -474,7 +474,6 @@ class _Run(keras.callbacks.CallbackList):
         self._look_for_nan()
         self._sync()
         arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
-        seconds = self.seconds()
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise Diverged(self._diverged("A weight is not finite", self.step, self.rate))
         seconds = self.seconds()

@@ -62,6 +62,13 @@ def test_a_font_that_has_the_letters_is_taken(tmp_path, drawn):
     assert ord(letter) in letters(families[1])
 
 
+def test_a_font_that_was_removed_is_passed_over(tmp_path, monkeypatch):
+    gone = font_manager.FontEntry(fname=str(tmp_path / "gone.ttf"), name="A font")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [gone])
+    with pytest.warns(UserWarning, match="No installed font has 1 of"):
+        draw(["\U000f0004 dog", "cat"], tmp_path)
+
+
 def test_letters_that_no_font_has_are_said_once(tmp_path):
     names = ["\U000f0001\U000f0002 dog", "\U000f0003 cat"]  # private ones
     with pytest.warns(UserWarning) as said:
