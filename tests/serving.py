@@ -93,6 +93,40 @@ def png(seed, side=20):
     return file.getvalue()
 
 
+def claim(dtype, sizes, **values):
+    """A TensorProto that says this shape, whatever values it brings: by the names of its fields."""
+    proto = tf.make_tensor_proto(0).__class__(dtype=dtype.as_datatype_enum)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    for field, content in values.items():
+        getattr(proto, field).extend(content)
+    return proto
+
+
+def _frame(kind, flags, stream, content):
+    """Of HTTP/2."""
+    return (
+        len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+    )
+
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"")  # of a client of gRPC
+
+
+def half_a_message():
+    """A request over gRPC that says 1,000 bytes and brings one."""
+    headers = {
+        ":method": "POST", ":scheme": "http", ":authority": "x", "te": "trailers",
+        ":path": "/tensorflow.serving.PredictionService/Predict", "content-type": "application/grpc",
+    }  # fmt: skip
+    packed = b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in headers.items()
+    )
+    message = b"\0" + (1000).to_bytes(4, "big") + b"\n"
+    return GREETING + _frame(1, 4, 1, packed) + _frame(0, 0, 1, message)
+
+
 @contextlib.contextmanager
 def own_flags():
     """Within it, flags that a command defines stand in for those of others that were imported into this process."""

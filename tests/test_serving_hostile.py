@@ -223,31 +223,7 @@ def test_connections_are_bounded(server):
         connection.close()
 
 
-def frame(kind, flags, stream, content):
-    """Of HTTP/2."""
-    return (
-        len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
-    )
-
-
-def half_a_message():
-    """A gRPC request that says 1,000 bytes and brings one."""
-    headers = {
-        ":method": "POST", ":scheme": "http", ":authority": "x", "te": "trailers",
-        ":path": "/tensorflow.serving.PredictionService/Predict", "content-type": "application/grpc",
-    }  # fmt: skip
-    packed = b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in headers.items()
-    )
-    message = b"\0" + (1000).to_bytes(4, "big") + b"\n"
-    return (
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, packed)
-        + frame(0, 0, 1, message)
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("sent", [b"", b"PRI * HT", half_a_message()])
+@pytest.mark.parametrize("sent", [b"", b"PRI * HT", serving.half_a_message()])
 def test_half_open_connections_of_grpc_are_closed(server, sent):
     connection = connected(server.port)
     connection.settimeout(60)
@@ -259,23 +235,14 @@ def test_half_open_connections_of_grpc_are_closed(server, sent):
 # --- gRPC
 
 
-def tensor(dtype, sizes, **values):
-    proto = tf.make_tensor_proto(0).__class__(dtype=dtype.as_datatype_enum)
-    for size in sizes:
-        proto.tensor_shape.dim.add(size=size)
-    for field, content in values.items():
-        getattr(proto, field).extend(content)
-    return proto
-
-
 CLAIMS = {
-    "one number for 1.2 GB": ("pictures", tensor(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
-    "none for 1.2 GB": ("pictures", tensor(tf.uint8, [1, 20000, 20000, 3])),
-    "one text for 100 million": ("image_bytes", tensor(tf.string, [100_000_000], string_val=[b"x"])),
+    "one number for 1.2 GB": ("pictures", serving.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
+    "none for 1.2 GB": ("pictures", serving.claim(tf.uint8, [1, 20000, 20000, 3])),
+    "one text for 100 million": ("image_bytes", serving.claim(tf.string, [100_000_000], string_val=[b"x"])),
     "half a megabyte 10,000 times": (
-        "image_bytes", tensor(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
+        "image_bytes", serving.claim(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
     ),
-    "more than there is": ("pictures", tensor(tf.uint8, [2**62, 2**62], int_val=[1])),
+    "more than there is": ("pictures", serving.claim(tf.uint8, [2**62, 2**62], int_val=[1])),
 }  # fmt: skip
 
 
@@ -310,10 +277,10 @@ def test_claims_are_refused_before_they_are_made(server, case):
 @pytest.mark.parametrize(
     "proto",
     [
-        tensor(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
-        tensor(tf.uint8, [0, 2**62], int_val=[1]),
-        tensor(tf.resource, [1]),
-        tensor(tf.uint8, [1], int_val=[300]),
+        serving.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
+        serving.claim(tf.uint8, [0, 2**62], int_val=[1]),
+        serving.claim(tf.resource, [1]),
+        serving.claim(tf.uint8, [1], int_val=[300]),
     ],
 )
 def test_damaged_tensors_are_refused(server, proto):
@@ -323,7 +290,7 @@ def test_damaged_tensors_are_refused(server, proto):
 
 def test_one_value_still_stands_for_all(server):
     """As TensorFlow's protocol has it, where that is small."""
-    answer = predict(server, pictures=tensor(tf.uint8, [2, 8, 8, 3], int_val=[7]))
+    answer = predict(server, pictures=serving.claim(tf.uint8, [2, 8, 8, 3], int_val=[7]))
     shares = tf.make_ndarray(answer.outputs["probabilities"])
     assert shares.shape == (2, 4) and np.allclose(shares.sum(-1), 1)
 
@@ -351,7 +318,7 @@ def test_names_of_grpc(server):
     code, sentence = call(server, request)
     assert code == "NOT_FOUND" and len(sentence) < 1000
     request.model_spec.name = "tiny"
-    request.inputs["pictures"].CopyFrom(tensor(tf.uint8, [1, 8, 8, 3], int_val=[7]))
+    request.inputs["pictures"].CopyFrom(serving.claim(tf.uint8, [1, 8, 8, 3], int_val=[7]))
     request.output_filter.extend(["probabilities"] * 50_000)
     answer = "INVALID_ARGUMENT", "duplicate output tensor alias: probabilities"
     assert call(server, request) == answer

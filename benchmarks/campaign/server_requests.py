@@ -18,6 +18,7 @@ import grpc
 import keras
 import numpy as np
 import requests
+import serving
 import slow_requests
 import telling
 import tensorflow as tf
@@ -373,29 +374,23 @@ def claims(world, draw):
     """gRPC tensors whose shapes are of more than they bring, or of nothing."""
     proto, code = draw.choice(
         [
-            (_claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (_claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (_claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
-            (_claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]), "RESOURCE_EXHAUSTED"),
-            (_claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
-            (_claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
-            (_claim(tf.variant, [1]), "INVALID_ARGUMENT"),
-            (_claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
-            (_claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
+            (serving.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]), "RESOURCE_EXHAUSTED"),
+            (serving.claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
+            (serving.claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
+            (
+                serving.claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]),
+                "RESOURCE_EXHAUSTED",
+            ),
+            (serving.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
+            (serving.claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
+            (serving.claim(tf.variant, [1]), "INVALID_ARGUMENT"),
+            (serving.claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
+            (serving.claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
         ]
     )
     name = "image_bytes" if proto.dtype == tf.string.as_datatype_enum else "pictures"
     signature = "predict_bytes" if name == "image_bytes" else ""
     grpc_refused({code}, predict(world, signature, **{name: proto}))
-
-
-def _claim(dtype, sizes, **values):
-    proto = tf.make_tensor_proto(0).__class__(dtype=dtype.as_datatype_enum)
-    for size in sizes:
-        proto.tensor_shape.dim.add(size=size)
-    for field, content in values.items():
-        getattr(proto, field).extend(content)
-    return proto
 
 
 def wrong_calls(world, draw):

@@ -5,6 +5,8 @@ import json
 import socket
 import time
 
+import serving
+
 PATH = "/v1/models/net:predict"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
 PATIENCE = 90  # seconds in which the server must have closed what is not finished
@@ -102,27 +104,11 @@ def many(world, draw):
         time.sleep(0.2)
 
 
-def frame(kind, flags, stream, content):
-    """Of HTTP/2."""
-    return (
-        len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
-    )
-
-
 def half_a_message(world, draw):
     """Over gRPC: nothing, half a greeting, or a message that says 1,000 bytes and brings one."""
-    headers = {
-        ":method": "POST", ":scheme": "http", ":authority": "x", "te": "trailers",
-        ":path": "/tensorflow.serving.PredictionService/Predict", "content-type": "application/grpc",
-    }  # fmt: skip
-    packed = b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in headers.items()
-    )
-    message = b"\0" + (1000).to_bytes(4, "big") + b"\n"
-    greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
-    whole = greeting + frame(1, 4, 1, packed) + frame(0, 0, 1, message)
-    exchange(world.server.port, draw.choice([b"", greeting[:8], greeting, whole]), PATIENCE)
+    greeting = serving.GREETING
+    content = draw.choice([b"", greeting[:8], greeting, serving.half_a_message()])
+    exchange(world.server.port, content, PATIENCE)
 
 
 KINDS = {
