@@ -96,8 +96,8 @@ def check(folder, allow_file_operations: bool = False):
         raise ValueError(f"{path} is damaged, or no SavedModel.") from None
     if not allow_file_operations and (found := reaching(saved) or _strange_asset(folder, saved)):
         raise ValueError(
-            f"{folder} is not loaded: {found}, so that it could read or write files. Pass allow_file_operations "
-            "if you trust it as you would a program."
+            f"{folder} is not loaded: {found}, so that it could read or write files. If you trust it as you "
+            "would a program, pass allow_file_operations=True; to a command, --allow_file_operations."
         )
     return saved
 
