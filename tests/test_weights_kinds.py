@@ -98,7 +98,12 @@ KINDS = {
     "finetune of caffe": functools.partial(finetuned, "caffe"),
 }
 SHORTCUTS = {f"cifar10, shortcut {key}": key for key in ("A", "B", "C", "none")}
-SERVED = ("digits", "cifar10, per pixel")  # quickly; slowly all
+# Quickly, one of each way of normalising and of building; slowly all, and served.
+QUICK = (
+    "cifar10", "cifar10, shortcut B", "imagenet, regularised", "imagenet, V2", "caffe", "none",
+    "finetune of digits", "finetune of cifar10, per pixel",
+)  # fmt: skip
+SERVED = ("digits", "cifar10, per pixel")
 
 
 def agree(path, name, seen, expected, shortcut=None, serve=False, folder=None):
@@ -129,7 +134,8 @@ def agree(path, name, seen, expected, shortcut=None, serve=False, folder=None):
 @pytest.mark.parametrize(
     "kind, serve",
     [
-        *((kind, kind in SERVED) for kind in KINDS),
+        *((kind, False) for kind in QUICK),
+        *((kind, True) for kind in SERVED),
         *(pytest.param(kind, True, marks=pytest.mark.slow) for kind in KINDS if kind not in SERVED),
     ],
 )
