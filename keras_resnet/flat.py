@@ -85,7 +85,8 @@ def _replayed(graph, inputs, training=None):
             inner = _graph(layer)
             if inner is None:
                 return layer(*args, **kwargs)
-            return _replayed(inner, _as_asked(args[0], inner), kwargs.get("training"))
+            x = args[0] if args else kwargs["inputs"]
+            return _replayed(inner, _as_asked(x, inner), kwargs.get("training"))
 
         return call
 

@@ -251,6 +251,22 @@ def test_layers_that_only_training_uses(tmp_path):
     export.save(other, tmp_path, class_names=[str(i) for i in range(CLASSES)], top=1)
 
 
+@pytest.mark.parametrize(
+    "called",
+    [
+        lambda inner, x: inner(inputs=x, training=True),
+        lambda inner, x: inner(x, training=True),
+    ],
+)
+def test_a_model_is_called_by_place_or_by_name(called):
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, name="drop")])
+    x = keras.Input((4,))
+    model = keras.Model(x, called(inner, x))
+    ones = np.ones((8, 4), np.float32)
+    for each in (model, flat(model)):
+        assert (keras.ops.convert_to_numpy(each(ones)) == 0).any()
+
+
 def test_what_cannot_be_followed_is_one_sentence():
     unbuilt = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
     for use in (flat, fold, evaluation.check, transfer.classifier):
