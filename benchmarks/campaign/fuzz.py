@@ -444,7 +444,7 @@ def label_files(folder):
             found = files.names(path)
             files.check(found)
             if "\t" not in "".join(found):  # written with tabs they are the same names again
-                path.write_text("".join(f"{n}\t{i}\n" for i, n in enumerate(found)), "utf-8")
+                path.write_text("".join(f"{n}\t{i}\n" for i, n in enumerate(found)), "utf-8-sig")
                 assert files.names(path) == found
 
     return st.tuples(texts, names), check

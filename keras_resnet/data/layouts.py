@@ -123,7 +123,7 @@ def _kinds(tops, pictures, depth):
             raise ValueError(
                 f"has {' and '.join(map(repr, same))}, which read like one split: rename or merge them."
             )
-    if not any(len(parts) > depth + 2 for parts in pictures if parts[depth] in likely):
+    if not any(len(parts) > depth + 2 and parts[depth] in likely for parts in pictures):
         raise ValueError(
             f"has {' and '.join(map(repr, likely))}, which read like splits, but no class folders in them: {EXPECTED}."
         )
