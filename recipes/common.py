@@ -282,7 +282,6 @@ def start(run, required):
             for argument, flag in (
                 ("on_bad='skip'", "skip_bad"),
                 ("trust_config=True", "trust_config"),
-                ("allow_file_operations", "allow_file_operations"),
             ):
                 if flag in FLAGS:
                     sentence = sentence.replace(argument, f"--{flag}")
