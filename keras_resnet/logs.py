@@ -92,15 +92,15 @@ def tensorboard(workdir):
 
     def show(all_rows):
         nonlocal writer, shown
-        if not writer:
-            for old in folder.glob("events.out.tfevents.*"):
-                old.unlink()
-            writer = tf.summary.create_file_writer(str(folder))
+        before = [] if writer else list(folder.glob("events.out.tfevents.*"))
+        writer = writer or tf.summary.create_file_writer(str(folder))
         with writer.as_default():
             for row in all_rows[shown:]:
                 for name in row.keys() - {"step", "epoch"}:
                     tf.summary.write(name, tf.constant(row[name], tf.float32), row["step"], scalar)
         writer.flush()
         shown = len(all_rows)
+        for old in before:  # now, or a process killed in between would leave none
+            old.unlink()
 
     return show

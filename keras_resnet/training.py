@@ -166,6 +166,7 @@ def fit(
                 if not (of_input and mend and mend(run.step)):
                     raise
                 run.keep_metrics()
+        run.end()
     return run.saved_seconds
 
 
@@ -273,7 +274,15 @@ class _Run(keras.callbacks.CallbackList):
                 self.controller.evaluated(1.0 - written[0][f"{self.evaluated}_accuracy"])
             elif not written:
                 self._log_epoch()  # stopped between the epoch's last step and its row
+            if written and self.chief and self.step == self.steps:
+                self.on_rows(kept)  # no epoch follows that would; it may have been stopped in this
         self._set_rate()
+
+    def end(self):
+        """Ends the run by a signal that came after its last batch, too."""
+        if self.together:
+            self.ending, _ = self.together([bool(self.signum), False])
+        self._stop_if_asked()
 
     def _found(self):
         """The newest checkpoint, found by all workers to be the same one that agrees, or none."""

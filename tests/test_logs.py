@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pytest
 
 from keras_resnet import checkpoints, logs
 
@@ -55,3 +56,18 @@ def test_folder_that_cannot_be_written_does_not_end_a_reading_thread(tmp_path):
     left_out = logs.LeftOut(tmp_path / "nowhere")
     left_out.add("a.png", "empty")
     assert left_out.lines() == ["a.png: empty"]
+
+
+def test_tensorboard_always_has_a_file_of_events(tmp_path, monkeypatch):
+    """A process that is killed while it writes the rows anew leaves those of the one before."""
+    tf = pytest.importorskip("tensorflow")
+    rows = [{"step": 1, "epoch": 1, "loss": 2.0}]
+    logs.tensorboard(tmp_path)(rows)
+    [first] = (tmp_path / "tensorboard").iterdir()
+    with monkeypatch.context() as killed:
+        killed.setattr(tf.summary, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            logs.tensorboard(tmp_path)(rows)
+    assert first.exists()
+    logs.tensorboard(tmp_path)(rows)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1

@@ -403,6 +403,37 @@ def test_terminated_in_an_evaluation(ema, tmp_path):
     assert run(tmp_path / "stopped") == wanted
 
 
+def test_a_signal_after_the_last_batch_ends_the_run_and_its_rows_are_shown_again(tmp_path):
+    """As while the last epoch's curves are drawn."""
+    shown = []
+
+    def run(on_rows):
+        model = network()
+        training.fit(
+            model,
+            optimizers.SGD(),
+            batches,
+            steps=8,
+            steps_per_epoch=4,
+            batch_size=16,
+            fingerprint={},
+            controller=schedules.Controller(lambda step: 0.5),
+            workdir=tmp_path,
+            on_rows=on_rows,
+        )
+        return model
+
+    def terminate(rows):
+        if rows[-1]["step"] == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(training.Interrupted, match="Ended by SIGTERM at step 8 of 8") as ended:
+        run(terminate)
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    run(shown.append)
+    assert [[row["step"] for row in rows] for rows in shown] == [[4, 8]]
+
+
 def test_average_needs_a_network_of_its_own_to_be_evaluated(tmp_path):
     model = network()
     for shown in (None, model):
