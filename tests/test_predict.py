@@ -328,6 +328,8 @@ def test_ctrl_c_ends_with_130_and_one_line(model, tmp_path, moment):
         [sys.executable, str(RECIPE), f"--saved_model={model[0]}", f"--input={tmp_path}/album",
          f"--output={tmp_path}/out", "--shard_size=1"],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(RECIPE.parents[1])},
+        # What a shell starts in the background ignores SIGINT, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     if moment == "import":  # until a library of TensorFlow's is there
         maps = pathlib.Path(f"/proc/{process.pid}/maps")

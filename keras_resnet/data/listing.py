@@ -300,8 +300,8 @@ def is_text(name: str) -> bool:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few of many names: "a, b, c and 9 more"."""
-    names = list(names)
+    """The first few of many names, as `shown`: "a, b, c and 9 more"."""
+    names = list(map(shown, names))
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -72,6 +72,7 @@ def test_words_in_classes_names_are_no_splits(write, classes):
         ({**files("Train/", "Test/"), **files("", classes=("extra",))}, "reads like a split, beside extra"),
         (files("", classes=("train", "test")), "'test' and 'train', which read like splits, but no class folders"),
         (files("images/", classes=("train", "val")), "which read like splits, but no class folders"),
+        ({"train/1.png": PNG, "\n/1.png": PNG}, r"which reads like a split, beside \x0a: if it is a class"),
         ({"1.png": PNG, "a/train/1.png": PNG}, "'train', which read like splits, but no class folders"),
         (files("", classes=("seg_train", "seg_test", "seg_pred")), "which read like splits, but no class folders"),
         (files("", classes=("train",)), "'train', which read like splits, but no class folders"),
