@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import signal
 import time
 
 from child import run_recipe
@@ -23,6 +24,9 @@ def run(pipe, environment, recipe, *flags):
     begin alone is said.
     """
     os.environ.update(environment)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where a shell began this in the background
     for phase, (module, name) in PHASES.items():
         module = importlib.import_module(module)
         setattr(module, name, _said(getattr(module, name), phase, pipe))
