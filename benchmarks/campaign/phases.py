@@ -24,9 +24,8 @@ def run(pipe, environment, recipe, *flags):
     begin alone is said.
     """
     os.environ.update(environment)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # ignored where a shell began this in the background
+    # A shell that begins the campaign in the background has it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for phase, (module, name) in PHASES.items():
         module = importlib.import_module(module)
         setattr(module, name, _said(getattr(module, name), phase, pipe))
