@@ -28,7 +28,7 @@ def rewrite(workdir, kept: list[dict]):
 
 
 class LeftOut:
-    """The files that a run leaves out, since they are no pictures: of all its workers, each of which
+    """The files that a run leaves out because they cannot be read as pictures: of all its workers, each of which
     reads other ones, and of all processes that took a part in it, stopped or not.
 
     Each worker writes a name down when it finds it, in `workdir/left_out-<worker>.jsonl`.

@@ -92,7 +92,7 @@ def fit(
             how many of them have the highest logit.
         evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
             after_batch after each of its batches (see `evaluation.count`), where a signal may end
-            the run with a checkpoint. The controller is told the error.
+            the run with a checkpoint. The controller is given the error.
         evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the
             same layers, with variables of its own. Before each evaluation it is given the weights
             of `copy_weights`. Needed where the optimizer keeps an average of the weights.

@@ -51,7 +51,7 @@ def check_size(claimed: int, stored: int) -> None:
 
 
 def stored(path) -> int:
-    """Bytes that a file takes on its disk: a sparse file says that it is longer.
+    """Bytes that a file takes on its disk: less than its length where it is sparse.
 
     Args:
         path: of the file, or the descriptor of an open one, whose place stays.
