@@ -53,6 +53,31 @@ def run_python(tmp_path):
 
 
 @pytest.fixture
+def bucket(monkeypatch):
+    """An empty folder behind a URL, of which fsspec's memory is the store."""
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    from etils import epath
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Store(MemoryFileSystem):
+        protocol = "s3"
+        store, pseudo_dirs = {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.removeprefix("s3:/"))
+
+    # TensorFlow's own file systems know gs:// alone; etils keeps a store for each kind of URL, by
+    # which a test would write to the store of the test before.
+    monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)
+    monkeypatch.setattr("etils.epath.backend._FileSystemSpecBackend.fs", lambda self, path: store)
+    store = Store(skip_instance_cache=True)
+    folder = epath.Path("s3://bucket/run")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
 def shared():
     """Gives a path of the data that lies beside the repository; skips where there is none."""
 

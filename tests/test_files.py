@@ -3,34 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from etils import epath
 
 from keras_resnet import checkpoints, files, logs, optimizers, schedules, training
-
-fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
-
-
-from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
-
-
-class Bucket(MemoryFileSystem):
-    protocol = "s3"
-    store, pseudo_dirs = {}, [""]
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return super()._strip_protocol(path.removeprefix("s3:/"))
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    # TensorFlow's own file systems know gs:// alone.
-    monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)
-    fsspec.register_implementation("s3", Bucket, clobber=True)
-    Bucket.store.clear()
-    folder = epath.Path("s3://bucket/run")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def batches(start_step):
