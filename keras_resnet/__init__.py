@@ -48,6 +48,7 @@ _MODULES = (
     "saved_model_ops",
     "schedules",
     "serving",
+    "sums",
     "training",
     "transfer",
     "weights",

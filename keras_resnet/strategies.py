@@ -13,6 +13,8 @@ import re
 import keras
 import numpy as np
 
+from keras_resnet import sums
+
 KINDS = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
@@ -114,6 +116,13 @@ class Devices:
                 variable.assign(tf.cast(tf.reshape(part, variable.shape), variable.dtype))
 
         self.strategy.run(take_the_first)
+
+    @property
+    def each(self):
+        """`training.fit`'s."""
+        if not self.strategy or self.replicas == 1:
+            return sums.Sums
+        return lambda variables: sums.SumsOfEach(variables, self.strategy)
 
     @property
     def together(self):

@@ -27,6 +27,7 @@ from etils import epath
 from keras_resnet import checkpoints, logs, optimizers
 from keras_resnet.progress import Progress, say
 from keras_resnet.schedules import Controller
+from keras_resnet.sums import Sums
 
 # A preempted machine is given 30 s or less; the promise is 15.
 _GRACE_SECONDS = 12
@@ -37,6 +38,7 @@ _TOGETHER_EVERY = 10
 # Steps between two looks at the training error while warming up; the shortest mean that is looked
 # at.
 _OBSERVE_EVERY = 100
+_SUM = "metric/"  # in a checkpoint
 
 
 class Diverged(Exception):
@@ -70,6 +72,7 @@ def fit(
     mend: Callable[[int], bool] | None = None,
     chief: bool = True,
     together: Callable[[list[bool]], list[bool]] | None = None,
+    each: Callable[[list], Sums] = Sums,
     checkpoint_seconds: float = 60.0,
     on_begin: Callable[[], None] = lambda: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
@@ -102,6 +105,7 @@ def fit(
         chief: whether this process writes checkpoints, log and progress; one of many does.
         together: where many processes train: which of some wishes any of them has. All call it at
             the same steps, so that they save, and end, at the same step.
+        each: where each of several devices sums up its own examples' figures (`SumsOfEach`).
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
             the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
@@ -140,6 +144,7 @@ def fit(
         evaluated=evaluated,
         chief=chief,
         together=together,
+        each=each,
         checkpoint_seconds=checkpoint_seconds,
         on_rows=on_rows,
     )
@@ -182,6 +187,11 @@ def copy_weights(model: keras.Model, into: keras.Model) -> None:
         variable.assign(keras.ops.convert_to_numpy(average.get(id(own), own)))
 
 
+def _sums(arrays):
+    """What `Sums.read` gave, of a checkpoint's arrays."""
+    return [arrays[f"{_SUM}{i}"] for i in range(sum(name.startswith(_SUM) for name in arrays))]
+
+
 def _refuse_shared(model, evaluation_model):
     own = {id(variable) for variable in model.variables}
     if evaluation_model is None or own & {id(v) for v in evaluation_model.weights}:
@@ -221,13 +231,15 @@ class _Run(keras.callbacks.CallbackList):
     evaluated: str
     chief: bool
     together: Callable | None
+    each: Callable
     checkpoint_seconds: float
     on_rows: Callable
 
     def __post_init__(self):
         super().__init__(add_history=True, model=self.net)  # fit returns model.history
         self.loss = self.net.metrics[0]
-        self.metrics = [*self.loss.variables, *self.accuracy.variables]
+        metrics = [*self.loss.variables, *self.accuracy.variables]
+        self.sums = self.each(metrics)
         self.progress = Progress(self.steps, self.batch_size)
         self.step = self.saved_step = 0
         self.rate = None
@@ -251,6 +263,7 @@ class _Run(keras.callbacks.CallbackList):
             variables = self._variables()
             for name, variable in variables.items():
                 variable.assign(found.arrays[name])
+            self.sums.write(_sums(found.arrays))
             self.step = self.saved_step = found.step
             self.controller.restore(found.metadata["controller"])
             self.seconds_before = self.saved_seconds = found.metadata["seconds"]
@@ -310,7 +323,7 @@ class _Run(keras.callbacks.CallbackList):
 
     def keep_metrics(self):
         """Remembers the running epoch's metrics, which Keras' fit sets to zero when it begins."""
-        self.metric_values = [keras.ops.convert_to_numpy(v) for v in self.metrics]
+        self.metric_values = self.sums.read()
 
     def timed(self, batches):
         """`batches` for fit, with the time that each is waited for counted."""
@@ -351,8 +364,10 @@ class _Run(keras.callbacks.CallbackList):
                 "anew in another workdir."
             )
         wanted = {name: tuple(variable.shape) for name, variable in self._variables().items()}
-        held = {name: array.shape for name, array in found.arrays.items()}
-        if wanted != held:
+        held = {
+            name: array.shape for name, array in found.arrays.items() if not name.startswith(_SUM)
+        }
+        if wanted != held or not self.sums.fit(_sums(found.arrays)):
             raise ValueError(
                 f"{found.path} holds other variables than this network's: "
                 "begin anew in another workdir."
@@ -363,7 +378,6 @@ class _Run(keras.callbacks.CallbackList):
             "trainable": self.net.trainable_variables,
             "other": self.net.non_trainable_variables,
             "optimizer": self.net.optimizer.variables,
-            "metric": self.metrics,
         }
         return {f"{group}/{i}": v for group, held in groups.items() for i, v in enumerate(held)}
 
@@ -411,8 +425,8 @@ class _Run(keras.callbacks.CallbackList):
     def on_epoch_begin(self, epoch, logs=None):
         # fit has set to zero the metrics it knows of, and before the first step that is not all.
         within = self.step % self.steps_per_epoch
-        for variable, value in zip(self.metrics, self.metric_values, strict=True):
-            variable.assign(value if within else np.zeros_like(value))
+        values = self.metric_values
+        self.sums.write(values if within else [np.zeros_like(value) for value in values])
         self.epoch_began, self.waited = (self.step, time.monotonic()), 0.0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -483,6 +497,7 @@ class _Run(keras.callbacks.CallbackList):
         self._look_for_nan()
         self._sync()
         arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
+        arrays |= {f"{_SUM}{i}": value for i, value in enumerate(self.sums.read())}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise Diverged(self._diverged("A weight is not finite", self.step, self.rate))
         seconds = self.seconds()

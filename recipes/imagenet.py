@@ -244,6 +244,7 @@ def run() -> dict | None:
             mend=feed.mend,
             chief=devices.chief,
             together=devices.together,
+            each=devices.each,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
             on_begin=begin,
             on_rows=on_rows,

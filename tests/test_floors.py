@@ -37,6 +37,7 @@ FLOORS = {
     "checkpoints": 1,
     "locks": 1,
     "logs": 1,
+    "strategies": 1,
     "plots": 1,
 }  # everything else: 0
 NETWORKS = ("layers", "blocks", "fronts", "repeat", "models", "applications", "analysis")

@@ -231,6 +231,61 @@ def test_signal_to_one_worker_ends_both_at_one_checkpoint(pictures, tmp_path):
     assert f"Ended by SIGTERM at step {step} of 200, which is saved" in first.err
 
 
+def rows_of_two_replicas(folder, stops):
+    """Trains to each of some steps in turn; prints what the log says of the epochs' losses."""
+    import keras
+    import tensorflow as tf
+
+    from keras_resnet import optimizers, runtime, schedules, training
+
+    [cpu] = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    devices = strategies.devices("mirrored")
+
+    def batches(start_step):
+        def made():
+            for step in range(start_step, 100):
+                rng = np.random.default_rng(step)
+                yield rng.normal(size=(8, 4)).astype("float32"), rng.integers(0, 3, 8)
+
+        kinds = (tf.TensorSpec((8, 4), tf.float32), tf.TensorSpec((8,), tf.int64))
+        return devices.feed(tf.data.Dataset.from_generator(made, output_signature=kinds))
+
+    for stop in stops:
+        runtime.prepare(seed=0)
+        with devices.scope():
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+            training.fit(
+                model,
+                optimizers.SGD(),
+                batches,
+                steps=stop,
+                steps_per_epoch=12,
+                batch_size=8,
+                controller=schedules.Controller(schedules.constant(0.1)),
+                workdir=folder,
+                fingerprint={},
+                each=devices.each,
+            )
+    print(
+        json.dumps(
+            [[row["loss"], row["accuracy"]] for row in logs.rows(folder) if row["step"] % 12 == 0]
+        )
+    )
+
+
+def test_the_log_of_two_replicas_is_the_same_after_stops(tmp_path):
+    """Each replica sums up the losses of its own pictures: a sum of both, shared out anew, is rounded otherwise."""
+    rows = []
+    for number, stops in enumerate([(24,), (5, 9, 17, 24)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        ended = child.Child(tmp_path / f"out{number}", rows_of_two_replicas, folder, stops).wait()
+        assert ended.code == 0, ended.err
+        rows.append(json.loads(ended.out.splitlines()[-1]))
+    assert len(rows[0]) == 2 and rows[0] == rows[1]
+
+
 def figures_of_a_network_per_replica(folder):
     """What two replicas with statistics of their own say of a batch, before and after they agree."""
     import keras
