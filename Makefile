@@ -38,17 +38,17 @@ test-backends: test-without-tensorflow-jax test-without-tensorflow-torch $(VENV)
 
 test-without-tensorflow-%: $(VENV)-%/.installed
 	! $(VENV)-$*/bin/python -c "import tensorflow" 2>/dev/null
-	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest -m "not slow" tests/test_backends.py tests/test_package.py tests/data
+	KERAS_BACKEND=$* $(VENV)-$*/bin/python -m pytest -m "not slow" tests/networks/test_backends.py tests/test_package.py tests/data
 
 test-serving: $(VENV)-serving/.installed $(VENV)/.installed-test
-	$(PY) -m pytest tests/test_serving_tensorflow.py
+	$(PY) -m pytest tests/savedmodels/test_serving_tensorflow.py
 
 # What has run is kept under runs/campaign, and a stopped campaign goes on from there.
 campaign: $(VENV)/.installed-test
 	$(PY) benchmarks/campaign/run.py
 
 test-oldest: $(VENV)-oldest/.installed
-	$(VENV)-oldest/bin/python -m pytest -m "not slow" tests/test_weights_kinds.py tests/test_weights_trust.py tests/test_weights_hostile.py tests/test_models.py
+	$(VENV)-oldest/bin/python -m pytest -m "not slow" tests/weights/test_weights_kinds.py tests/weights/test_weights_trust.py tests/weights/test_weights_hostile.py tests/networks/test_models.py
 
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb

@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
     py_modules=["keras_resnet_he"],
-    package_data={"keras_resnet": ["*.txt"]},
+    package_data={"keras_resnet.support": ["*.txt"]},
     python_requires=">=3.11",
     install_requires=[
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.

@@ -66,7 +66,8 @@ def ours(spec, gate):
     waits for its turn their clock goes on, and they would be written far too often.
     """
     constructor = _named(spec)
-    from keras_resnet import optimizers, runtime, schedules, training
+    from keras_resnet import training
+    from keras_resnet.training import optimizers, runtime, schedules
 
     runtime.prepare(seed=0, precision=spec["precision"])
     model = _built(gate, spec, constructor)
@@ -95,7 +96,7 @@ def stock(spec, gate):
     constructor = _named(spec | {"flat": True})
     import keras
 
-    from keras_resnet.layers import Layers
+    from keras_resnet.networks.layers import Layers
 
     class Stock(Layers):
         def norm(self, x, *, name, zero=False):
@@ -118,7 +119,7 @@ def keras_applications(spec, gate):
 
 def _named(spec):
     """A network's constructor; with spec["flat"] its stages are written out, as Keras' users would."""
-    from keras_resnet import models
+    from keras_resnet.networks import models
 
     if spec.get("flat"):
         models.NETWORKS[spec["model"]] = models.NETWORKS[spec["model"]]._replace(loop=False)

@@ -17,7 +17,7 @@ import sys
 import contestants
 import numpy as np
 
-from keras_resnet import serving
+from keras_resnet.serving import environment
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -162,7 +162,7 @@ def main():
     spec, gate = json.loads(sys.argv[1]), contestants.Gate()
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if spec.get("served"):
-        serving.prepare()
+        environment.prepare()
     run = from_files if "apart" in spec else answer
     if spec["executor"] == "convolutions":
         run = contestants.convolutions

@@ -32,9 +32,10 @@ EIGENVECTORS = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836
 
 
 def ours(spec):
-    """keras_resnet.data.stream, on the split of data.load; "first": no file is ever met twice."""
+    """keras_resnet.data.feeds.stream, on the split of data.load; "first": no file is ever met twice."""
     import keras_resnet.data
-    from keras_resnet.data import stream, windows
+    from keras_resnet.data.augment import windows
+    from keras_resnet.data.feeds import stream
 
     split = keras_resnet.data.load(spec["folder"]).train
     count = 2**20 if spec.get("first") else enough(len(split), spec)
@@ -170,10 +171,10 @@ def affine(spec):
     """Ours: one affine map a picture, on the batch."""
     import tensorflow as tf
 
-    from keras_resnet.data import batch_augment
+    from keras_resnet.data.augment import mixing
 
-    colour = batch_augment.Colour(pca=PCA, jitter=JITTER)
-    recolour = tf.function(batch_augment.recolour)
+    colour = mixing.Colour(pca=PCA, jitter=JITTER)
+    recolour = tf.function(mixing.recolour)
     for step, pictures in enumerate(plain(spec)):
         yield recolour(pictures, **colour.draw(0, step, spec["batch"]))
 

@@ -34,7 +34,7 @@ import timing
 from absl import flags
 from report import mark, show
 
-from keras_resnet.progress import say
+from keras_resnet.support.progress import say
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXPORT = HERE.parent / "savedmodels" / "export.py"
@@ -104,7 +104,7 @@ sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]
 import common
 import export
 import numpy as np
-from keras_resnet import label_files
+from keras_resnet.support import label_files
 def run():
     model, _, shown_as = export.served()
     names = label_files.names(export.FLAGS.labels)

@@ -46,8 +46,8 @@ from report import mark, show
 
 from keras_resnet import data
 from keras_resnet.data import images
-from keras_resnet.data.splits import Encoded
-from keras_resnet.progress import say
+from keras_resnet.data.dataset import Encoded
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -8,8 +8,8 @@ import sys
 import timing
 from absl import app, flags
 
-from keras_resnet import command_line
-from keras_resnet.progress import say
+from keras_resnet.commands import command_line
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")

@@ -33,8 +33,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "savedmodel
 import client
 
 from keras_resnet.data import sources
-from keras_resnet.data.splits import Encoded
-from keras_resnet.progress import say
+from keras_resnet.data.dataset import Encoded
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_base_path", None, "Folder of the model's versions.")

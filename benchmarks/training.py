@@ -32,7 +32,7 @@ import timing
 from absl import flags
 from report import mark, show
 
-from keras_resnet.progress import say
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 TRAINING = {  # what contestants.py is told

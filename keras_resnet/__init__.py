@@ -4,8 +4,8 @@
 
     model = keras_resnet.ResNet50(classes=10)
 
-Everything is imported when first touched: networks need Keras alone, on any backend; `data.pipeline` and
-export need TensorFlow.
+Everything is imported when first touched: networks need Keras alone, on any backend; `data.feeds` and
+`serving` need TensorFlow.
 """
 
 import importlib
@@ -19,50 +19,17 @@ _problem = keras_resnet_he.problem()
 if _problem:
     raise ImportError(_problem)
 
-_MODULES = (
-    "analysis",
-    "applications",
-    "blocks",
-    "checkpoints",
-    "command_line",
-    "data",
-    "evaluation",
-    "explain",
-    "export",
-    "files",
-    "flat",
-    "fold",
-    "fronts",
-    "label_files",
-    "labels",
-    "layers",
-    "locks",
-    "logs",
-    "models",
-    "optimizers",
-    "plots",
-    "progress",
-    "pyramids",
-    "quiet",
-    "runtime",
-    "saved_model_ops",
-    "schedules",
-    "serving",
-    "sums",
-    "training",
-    "transfer",
-    "weights",
+from keras_resnet.support import lazy, old_names  # noqa: E402
+
+old_names.install()
+_parts, _names = lazy.attach(
+    __name__,
+    analysis="summary_table",
+    applications="list_models",
+    support="decode_predictions",
+    networks="Layers Preprocessing feature_extractor resnet",
+    weights="load",
 )
-_HOMES = {
-    "Layers": "layers",
-    "Preprocessing": "fronts",
-    "decode_predictions": "labels",
-    "feature_extractor": "pyramids",
-    "list_models": "applications",
-    "load": "weights",
-    "resnet": "models",
-    "summary_table": "analysis",
-}
 
 
 def __getattr__(name):
@@ -76,18 +43,17 @@ def __getattr__(name):
 
 
 def _imported(name):
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
     if name == "__all__":
-        return sorted({*_MODULES, *_HOMES, *_networks()})
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif not name.startswith("_") and name in _networks():
-        value = getattr(importlib.import_module(f"{__name__}.applications"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        return sorted({*_names(), *_networks()})
+    try:
+        return _parts(name)
+    except AttributeError as error:
+        if name.startswith("_"):
+            raise
+        if name in _networks():
+            return getattr(importlib.import_module(f"{__name__}.applications"), name)
+        hint = importlib.import_module(f"{__name__}.applications").nearest(name)
+        raise AttributeError(f"{error}{hint and f': {hint.strip()}'}") from None
 
 
 def __dir__():

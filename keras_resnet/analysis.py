@@ -5,9 +5,10 @@ import re
 
 import keras
 
-from keras_resnet import applications, models
-from keras_resnet.layers import Layers
-from keras_resnet.repeat import Repeat
+from keras_resnet import applications
+from keras_resnet.networks import models
+from keras_resnet.networks.layers import Layers
+from keras_resnet.networks.repeat import Repeat
 
 
 def macs(model: keras.Model) -> int:

@@ -1,15 +1,17 @@
 """The named networks as users call them: drop-in for keras.applications, for raw pictures."""
 
 import difflib
+import fnmatch
 import functools
 import warnings
 
 import keras
 
-from keras_resnet import fronts, models, progress
 from keras_resnet import weights as weight_files
-from keras_resnet.blocks import SHORTCUTS
-from keras_resnet.layers import Layers
+from keras_resnet.networks import fronts, models
+from keras_resnet.networks.blocks import SHORTCUTS
+from keras_resnet.networks.layers import Layers
+from keras_resnet.support import progress
 
 _DOC = """{name}: {depth} stages of {depths} blocks, {size}x{size} pictures by default.
 
@@ -34,7 +36,7 @@ Args:
         "torch". With 1 or 4 channels the average of the three channels' statistics serves; weights for
         3 channels are adapted in the first convolution.
     shortcut: None for the network's own; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
-        `keras_resnet.blocks`.
+        `keras_resnet.networks.blocks`.
     layers: `Layers`: activation, norm, initialiser and padding of every layer.
 
 Returns:
@@ -42,7 +44,7 @@ Returns:
 
 Raises:
     ValueError: an argument outside the above; weights that are absent, damaged, of another network or of other
-        classes (`keras_resnet.transfer` replaces a head), or that contradict `preprocessing`.
+        classes (`keras_resnet.training.transfer` replaces a head), or that contradict `preprocessing`.
 """
 
 
@@ -51,7 +53,7 @@ def _shortcut(shortcut):
         return shortcut
     if shortcut not in SHORTCUTS:
         raise ValueError(
-            f"shortcut must be one of {', '.join(SHORTCUTS)} or a function of keras_resnet.blocks; "
+            f"shortcut must be one of {', '.join(SHORTCUTS)} or a function of keras_resnet.networks.blocks; "
             f"got {shortcut!r}."
         )
     return SHORTCUTS[shortcut]
@@ -120,7 +122,7 @@ def _named(network):
                 has = "no classifier" if found.classes is None else f"{found.classes} classes"
                 raise ValueError(
                     f"The weights {weights} have {has}, but classes={classes}: pass classes={found.classes}, or "
-                    "build with include_top=False; keras_resnet.transfer gives a network another head."
+                    "build with include_top=False; keras_resnet.training.transfer gives a network another head."
                     if found.classes
                     else f"The weights {weights} have no classifier: build with include_top=False."
                 )
@@ -206,9 +208,9 @@ _CONSTRUCTORS = {network: _named(network) for network in models.NETWORKS}
 globals().update(_CONSTRUCTORS)
 
 
-def list_models() -> list[str]:
-    """Names of all networks, in the order of the table."""
-    return list(_CONSTRUCTORS)
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of all networks, in the order of the table, or of those that match a pattern such as "ResNet50*"."""
+    return [name for name in _CONSTRUCTORS if fnmatch.fnmatchcase(name, pattern)]
 
 
 def get(name: str):
@@ -218,8 +220,12 @@ def get(name: str):
         ValueError: no such network; the sentence suggests the nearest names.
     """
     if name not in _CONSTRUCTORS:
-        folded = {known.lower(): known for known in _CONSTRUCTORS}
-        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(folded[n] for n in near)}? " if near else ""
-        raise ValueError(f"Unknown model {name!r}: {hint}See keras_resnet.list_models().")
+        raise ValueError(f"Unknown model {name!r}: {nearest(name)}See keras_resnet.list_models().")
     return _CONSTRUCTORS[name]
+
+
+def nearest(name: str) -> str:
+    """ "did you mean ResNet50, ResNet50D? ", or "" where no network has a name like it."""
+    folded = {known.lower(): known for known in _CONSTRUCTORS}
+    near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(folded[n] for n in near)}? " if near else ""

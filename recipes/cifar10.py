@@ -33,21 +33,12 @@ import keras
 import numpy as np
 from absl import flags
 
-from keras_resnet import (
-    applications,
-    evaluation,
-    files,
-    logs,
-    optimizers,
-    plots,
-    progress,
-    runtime,
-    schedules,
-    training,
-    weights,
-)
-from keras_resnet.data import augment, draws, splits
-from keras_resnet.fronts import Preprocessing
+from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.data import augment, dataset, draws
+from keras_resnet.evaluation import plots
+from keras_resnet.networks.fronts import Preprocessing
+from keras_resnet.support import files, progress
+from keras_resnet.training import logs, optimizers, runtime, schedules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -103,11 +94,11 @@ def run() -> dict:
             raise ValueError(
                 f"--data={FLAGS.data} has no {name} split; the recipe needs train and test."
             )
-    train, test = splits.arrays(source.train), splits.arrays(source.test)
+    train, test = dataset.arrays(source.train), dataset.arrays(source.test)
     left_out = train.bad
     held_out = None
     if FLAGS.holdout:
-        train, held_out = splits.holdout(train, FLAGS.holdout)
+        train, held_out = dataset.holdout(train, FLAGS.holdout)
     mean = augment.channel_mean(train.pictures)
     crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=tuple(np.rint(mean)))
     form = {}
@@ -231,10 +222,10 @@ def data_module():
     """tf.data on TensorFlow; on other backends the same batches from pictures that live on the
     device."""
     if keras.backend.backend() == "tensorflow":
-        from keras_resnet.data import pipeline
+        from keras_resnet.data.feeds import in_memory
 
-        return pipeline
-    from keras_resnet.data import resident
+        return in_memory
+    from keras_resnet.data.feeds import resident
 
     return resident
 

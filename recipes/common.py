@@ -14,7 +14,7 @@ import warnings
 import keras_resnet_he
 
 keras_resnet_he.check(keras=True)
-import keras_resnet.quiet
+import keras_resnet.support.quiet
 
 
 def interrupted(*_):
@@ -32,24 +32,18 @@ if _is_recipe and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same bits on a GPU too
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-with keras_resnet.quiet.start():
+with keras_resnet.support.quiet.start():
     import keras
 from absl import app, flags, logging
 from etils import epath
 
-from keras_resnet import (
-    command_line,
-    files,
-    locks,
-    logs,
-    plots,
-    progress,
-    runtime,
-    strategies,
-    training,
-    weights,
-)
-from keras_resnet.data import layouts, sources, views
+from keras_resnet import training, weights
+from keras_resnet.commands import command_line
+from keras_resnet.data import dataset, sources, views
+from keras_resnet.data.sources import layouts
+from keras_resnet.evaluation import plots
+from keras_resnet.support import files, locks, progress
+from keras_resnet.training import logs, runtime, strategies
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
@@ -129,7 +123,7 @@ def save(model, workdir, contract):
     """Saves the trained network as model.keras with its contract, and where --export says to serve it from."""
     weights.save(model, workdir / "model.keras", contract)
     if FLAGS.export:
-        from keras_resnet import export
+        from keras_resnet.serving import export
 
         names = contract.class_names
         written = export.save(
@@ -143,7 +137,7 @@ def save(model, workdir, contract):
         progress.say(f"Exported: {written}.")
 
 
-def training_data(**arguments) -> sources.Source:
+def training_data(**arguments) -> dataset.Source:
     """`sources.load` of --data, to learn classes from; says what was found.
 
     Raises:

@@ -25,7 +25,8 @@ import keras
 import numpy as np
 from absl import flags
 
-from keras_resnet import applications, files, progress, weights
+from keras_resnet import applications, weights
+from keras_resnet.support import files, progress
 from keras_resnet.weights import reference, tensors
 
 FLAGS = flags.FLAGS

@@ -41,17 +41,12 @@ import tensorflow as tf
 from absl import flags
 from networks import network, view_of
 
-from keras_resnet import (
-    evaluation,
-    files,
-    label_files,
-    labels,
-    plots,
-    progress,
-    runtime,
-    weights,
-)
-from keras_resnet.data import draws, sources, splits, stream, views
+from keras_resnet import evaluation, weights
+from keras_resnet.data import dataset, draws, sources, views
+from keras_resnet.data.feeds import stream
+from keras_resnet.evaluation import plots
+from keras_resnet.support import files, label_files, labels, progress
+from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -283,7 +278,7 @@ def chosen_split(source):
 def stepwise(split, batch_size, view):
     """Batches of (what `view` makes of the pictures, their places in the split, weights)."""
     split = dataclasses.replace(split, labels=np.arange(len(split)))
-    if isinstance(split.pictures, splits.Encoded):
+    if isinstance(split.pictures, dataset.Encoded):
         return stream.evaluation(split, batch_size, view)
 
     @tf.function
@@ -371,7 +366,7 @@ def label_sets(split, classes):
         raise ValueError(
             f"--labels={path} has indices outside of the network's 0 to {classes - 1}."
         )
-    if not isinstance(split.pictures, splits.Encoded):
+    if not isinstance(split.pictures, dataset.Encoded):
         raise ValueError(f"--labels={path} goes by the names of files; {FLAGS.data} has none.")
     numbers = [re.search(r"(\d+)\.\w+$", name) for name in split.pictures.names]
     for name, number in zip(split.pictures.names, numbers, strict=True):
@@ -472,7 +467,7 @@ def show_mistakes(worst, split, targets, names, form):
     shares = np.exp([shares for _, _, _, shares in worst])
     plots.predictions(np.stack(pictures), targets[places], shares, names, FLAGS.mistakes)
     files = (
-        split.pictures.names if isinstance(split.pictures, splits.Encoded) else range(len(split))
+        split.pictures.names if isinstance(split.pictures, dataset.Encoded) else range(len(split))
     )
     for place, row in zip(places, shares, strict=True):
         guess, target = row.argmax(), targets[place]

@@ -1,7 +1,7 @@
 """Where in pictures a network saw what it says: Grad-CAM heat maps (Selvaraju 2017) as PNG.
 
-    python recipes/explain.py --weights=runs/cells/model.keras --pictures=cells/val --out=heat
-    python recipes/explain.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
+    python recipes/grad_cam.py --weights=runs/cells/model.keras --pictures=cells/val --out=heat
+    python recipes/grad_cam.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
     --out=heat
 
 Each picture x.jpg gives x.jpg.png in --out: left what the network was shown (shorter side to
@@ -21,8 +21,11 @@ from absl import flags
 from networks import network, view_of
 from PIL import Image
 
-from keras_resnet import evaluation, explain, files, labels, progress
-from keras_resnet.data import images, listing, views
+from keras_resnet import evaluation
+from keras_resnet.data import images, views
+from keras_resnet.data.sources import listing
+from keras_resnet.evaluation import grad_cam
+from keras_resnet.support import files, labels, progress
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -68,8 +71,8 @@ def run() -> dict:
         some = paths[first : first + BATCH]
         shown = np.stack([view(decoded(path)).numpy() for path in some])
         wanted = None if asked is None else np.full(len(some), asked)
-        heat, classes, shares = explain.grad_cam(net, shown, wanted, FLAGS.stage)
-        sheets = np.concatenate([shown, explain.overlay(shown, heat)], axis=2)
+        heat, classes, shares = grad_cam.grad_cam(net, shown, wanted, FLAGS.stage)
+        sheets = np.concatenate([shown, grad_cam.overlay(shown, heat)], axis=2)
         for path, sheet, label, share in zip(some, sheets, classes, shares, strict=True):
             name = path.relative_to(root)
             file = listing.shown(str(name))

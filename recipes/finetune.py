@@ -54,21 +54,13 @@ import tensorflow as tf
 from absl import flags
 from networks import network, view_of
 
-from keras_resnet import (
-    applications,
-    evaluation,
-    files,
-    logs,
-    optimizers,
-    plots,
-    progress,
-    runtime,
-    schedules,
-    training,
-    transfer,
-    weights,
-)
-from keras_resnet.data import draws, splits, stream, views, windows
+from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.data import dataset, draws, views
+from keras_resnet.data.augment import windows
+from keras_resnet.data.feeds import stream
+from keras_resnet.evaluation import plots
+from keras_resnet.support import files, progress
+from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
 
 FLAGS = flags.FLAGS
 common.define_export()
@@ -297,7 +289,7 @@ def three_splits(source):
     train, test = source.train, source.test
     if train is None:
         raise ValueError(f"--data={FLAGS.data} has no training split.")
-    if not isinstance(train.pictures, splits.Encoded):
+    if not isinstance(train.pictures, dataset.Encoded):
         raise ValueError(
             f"--data={FLAGS.data} has pictures of one small size, held as an array: "
             "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
@@ -310,11 +302,11 @@ def three_splits(source):
             "remove them, or leave them out by --skip_bad."
         )
     if test is None:
-        train, test = splits.holdout(train, share(train), FLAGS.seed)
+        train, test = dataset.holdout(train, share(train), FLAGS.seed)
         progress.say(
             f"{FLAGS.data} is in one piece: {len(test):,} pictures, by class, are set aside as test."
         )
-    train, held_out = splits.holdout(train, share(train), FLAGS.seed + 1)
+    train, held_out = dataset.holdout(train, share(train), FLAGS.seed + 1)
     for split, what in ((train, "train on"), (held_out, "hold out"), (test, "test on")):
         seen = np.bincount(split.labels, minlength=len(source.class_names))
         if not seen.all():

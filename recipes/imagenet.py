@@ -30,22 +30,13 @@ import keras
 import numpy as np
 from absl import flags
 
-from keras_resnet import (
-    applications,
-    evaluation,
-    files,
-    logs,
-    optimizers,
-    plots,
-    progress,
-    runtime,
-    schedules,
-    strategies,
-    training,
-    weights,
-)
-from keras_resnet.data import batch_augment, draws, randaugment, splits, views, windows
-from keras_resnet.layers import Layers
+from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.data import dataset, draws, views
+from keras_resnet.data.augment import mixing, randaugment, windows
+from keras_resnet.evaluation import plots
+from keras_resnet.networks.layers import Layers
+from keras_resnet.support import files, progress
+from keras_resnet.training import logs, optimizers, runtime, schedules, strategies
 
 FLAGS = flags.FLAGS
 common.define_run(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
@@ -178,11 +169,11 @@ def run() -> dict | None:
         stochastic_depth=FLAGS.stochastic_depth,
     )
     build = functools.partial(constructor, classes=len(feed.class_names), layers=layers)
-    colour = batch_augment.Colour(FLAGS.pca, FLAGS.jitter) if FLAGS.pca or FLAGS.jitter else None
-    mix = batch_augment.Mix(FLAGS.mixup, FLAGS.cutmix) if FLAGS.mixup or FLAGS.cutmix else None
+    colour = mixing.Colour(FLAGS.pca, FLAGS.jitter) if FLAGS.pca or FLAGS.jitter else None
+    mix = mixing.Mix(FLAGS.mixup, FLAGS.cutmix) if FLAGS.mixup or FLAGS.cutmix else None
     with devices.scope():
         net = build(input_shape=shape, classifier_activation=None)
-        model = batch_augment.trained_with(
+        model = mixing.trained_with(
             net, shape, colour=colour is not None, mixed=mix is not None, kind=devices.model()
         )
         optimizer, loss = make_optimizer(), make_loss()
@@ -392,7 +383,7 @@ class Pictures:
     """
 
     def __init__(self, devices, on_bad):
-        from keras_resnet.data import stream  # TensorFlow's
+        from keras_resnet.data.feeds import stream  # TensorFlow's
 
         self.stream, self.part = stream, devices.part
         self.share = FLAGS.batch_size // devices.workers
@@ -427,13 +418,13 @@ class Pictures:
 
     def training(self, start_step, colour, mix):
         """Endless batches of this worker's part, from `start_step` on."""
-        from keras_resnet.data import batches
+        from keras_resnet.data.feeds import mixed
 
         fake = FLAGS.data == "fake"
         dataset = (
             self.stream.fake(self.share, FLAGS.size) if fake else self.feed.batches(start_step)
         )
-        return batches.augmented(
+        return mixed.augmented(
             dataset,
             classes=len(self.class_names),
             batch_size=FLAGS.batch_size,
@@ -465,7 +456,7 @@ class Pictures:
 def encoded(split, name):
     if split is None:
         raise ValueError(f"--data={FLAGS.data} has no {name} split; the recipe needs one.")
-    if not isinstance(split.pictures, splits.Encoded):
+    if not isinstance(split.pictures, dataset.Encoded):
         raise ValueError(
             f"--data={FLAGS.data} has pictures of one small size, held as an array: "
             "recipes/cifar10.py trains on those."

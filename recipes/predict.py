@@ -19,14 +19,15 @@ import json
 import logging
 import sys
 
-from keras_resnet import serving
+from keras_resnet.serving import environment
 
-serving.prepare()
+environment.prepare()
 import common  # before what imports Keras: see there
 from absl import flags
 from etils import epath
 
-from keras_resnet import files, locks, progress, saved_model_ops
+from keras_resnet.serving import saved_model_ops
+from keras_resnet.support import files, locks, progress
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("saved_model", None, "A version's folder, as savedmodels/export.py writes it.")
@@ -45,7 +46,7 @@ BEAM_ARGUMENTS = []
 
 
 def run() -> dict:
-    from keras_resnet import beam
+    from keras_resnet.serving import beam
 
     # --- what is to be done
     model = beam.SavedModel(FLAGS.saved_model, FLAGS.batch_size, FLAGS.allow_file_operations)

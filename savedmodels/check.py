@@ -27,19 +27,20 @@ import sys
 import tempfile
 import time
 
-import keras_resnet.quiet
-from keras_resnet import serving
+import keras_resnet.support.quiet
+from keras_resnet.serving import environment
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-serving.prepare()
+environment.prepare()
 sys.modules["keras"] = None  # TensorFlow would import it where it is installed; here nothing can
-with keras_resnet.quiet.start():
+with keras_resnet.support.quiet.start():
     import tensorflow as tf
 import numpy as np
 from absl import app, flags
 
-from keras_resnet import command_line, saved_model_ops
-from keras_resnet.progress import say
+from keras_resnet.commands import command_line
+from keras_resnet.serving import saved_model_ops
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder or zip of pictures by class.")

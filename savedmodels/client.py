@@ -36,7 +36,7 @@ import urllib.parse
 from absl import app, flags
 
 try:
-    from keras_resnet.data import listing
+    from keras_resnet.data.sources import listing
 except ImportError:  # without the package it lies beside this file, or where the repository has it
     sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "keras_resnet/data"))
     import listing

@@ -7,7 +7,7 @@
     python savedmodels/export.py --weights=r50.keras --format=tflite --precision=int8 --data=pictures/ --out=r50.tflite
 
 A SavedModel becomes a folder in --out, 1 or the next number, in one step: a server that watches --out never sees
-half a model. Its signatures are those of keras_resnet.export.save. An .onnx or .tflite file reads "pictures",
+half a model. Its signatures are those of keras_resnet.serving.export.save. An .onnx or .tflite file reads "pictures",
 float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
 
 --precision=int8 is TFLite's: its ranges are read off the pictures of --data, and the shares of them that the
@@ -36,17 +36,12 @@ import tensorflow as tf
 from absl import flags
 from networks import network, view_of
 
-from keras_resnet import (
-    analysis,
-    export,
-    files,
-    fold,
-    label_files,
-    progress,
-    runtime,
-    weights,
-)
-from keras_resnet.data import sources, splits, stream, views
+from keras_resnet import analysis, weights
+from keras_resnet.data import dataset, sources, views
+from keras_resnet.data.feeds import stream
+from keras_resnet.serving import export, fold
+from keras_resnet.support import files, label_files, progress
+from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -259,7 +254,7 @@ def pictures_of(data, names):
     """A split of the data, and the index of each of its folders; None if they are no classes."""
     source = sources.load(data, on_bad="skip")
     split = source.train if source.test is None else source.test
-    if not isinstance(split.pictures, splits.Encoded):
+    if not isinstance(split.pictures, dataset.Encoded):
         raise ValueError(f"--data={data}: expected a folder or zip of pictures.")
     index = {name: i for i, name in enumerate(names)}
     if not index.keys() >= {source.class_names[i] for i in np.unique(split.labels)}:

@@ -32,14 +32,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import keras_resnet_he
 
 keras_resnet_he.check()
-import keras_resnet.quiet
-from keras_resnet import command_line, saved_model_ops, serving
-from keras_resnet.progress import say
+import keras_resnet.support.quiet
+from keras_resnet.commands import command_line
+from keras_resnet.serving import environment, saved_model_ops
+from keras_resnet.support.progress import say
 
-serving.prepare()
+environment.prepare()
 
 try:
-    with keras_resnet.quiet.start():
+    with keras_resnet.support.quiet.start():
         import grpc
         import intake
         import json_tensors

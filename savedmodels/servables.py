@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError
 from intake import Refusal
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
-from keras_resnet import saved_model_ops
-from keras_resnet.progress import say
+from keras_resnet.serving import saved_model_ops
+from keras_resnet.support.progress import say
 
 Code = grpc.StatusCode
 State = get_model_status_pb2.ModelVersionStatus.State

@@ -16,8 +16,9 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 
-from keras_resnet import command_line, files
-from keras_resnet.progress import say
+from keras_resnet.commands import command_line
+from keras_resnet.support import files
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("saved_model", None, "A version's folder: what holds saved_model.pb.")

@@ -99,8 +99,10 @@ def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
     """`training.fit` of a small net on the digits; prints the hash of its weights."""
     import keras
 
-    from keras_resnet import evaluation, optimizers, runtime, schedules, training
-    from keras_resnet.data import augment, draws, pipeline, sources
+    from keras_resnet import evaluation, training
+    from keras_resnet.data import augment, draws, sources
+    from keras_resnet.data.feeds import in_memory
+    from keras_resnet.training import optimizers, runtime, schedules
 
     runtime.prepare(seed=1)
     source = sources.load("digits")
@@ -118,7 +120,7 @@ def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
     )
 
     def evaluate(after_batch):
-        batches = pipeline.evaluation(source.test, 128)
+        batches = in_memory.evaluation(source.test, 128)
         return evaluation.count(model, batches, after_batch=after_batch)
 
     def rate(step):
@@ -129,7 +131,7 @@ def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
         training.fit(
             model,
             optimizers.SGD(coupled_weight_decay=1e-3),
-            lambda start_step: pipeline.training(
+            lambda start_step: in_memory.training(
                 source.train, 128, augment=augment.CropFlip(1, False), start_step=start_step
             ),
             steps=steps,

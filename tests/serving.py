@@ -1,4 +1,4 @@
-"""A small SavedModel with the signatures of `keras_resnet.export`, by TensorFlow alone, and a server for it."""
+"""A small SavedModel with the signatures of `keras_resnet.serving.export`, by TensorFlow alone, and a server for it."""
 
 import contextlib
 import importlib.util

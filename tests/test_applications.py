@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import Preprocessing, applications, fronts
-from keras_resnet.layers import BatchNormalization, Layers
+from keras_resnet import Preprocessing, applications
+from keras_resnet.networks import fronts
+from keras_resnet.networks.layers import BatchNormalization, Layers
 
 RGB = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
 

@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet
-from keras_resnet import checkpoints, logs, pyramids, weights
+from keras_resnet import weights
+from keras_resnet.networks import pyramids
+from keras_resnet.training import checkpoints, logs
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden/0.1.0"

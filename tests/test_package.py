@@ -1,5 +1,6 @@
 """What `import keras_resnet` costs and needs, and what it says when another package has its name."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 import keras_resnet
+from keras_resnet.support import old_names
 
 ROOT = pathlib.Path(keras_resnet.__file__).parents[1]
 THEIRS = (
@@ -33,11 +35,37 @@ def test_importing_is_lazy():
 
 def test_modules_are_found_without_importing_others():
     """Where a name is not known as a module, the table of networks is asked, which imports Keras."""
-    files = {path.stem for path in (ROOT / "keras_resnet").glob("[!_]*.py")} | {"data", "weights"}
-    inner = {"beam", "repeat", "strategies"}  # beam: an extra's
-    assert set(keras_resnet._MODULES) == files - inner
-    done = python("import sys\nfrom keras_resnet import serving\nprint('keras' in sys.modules)")
+    done = python(
+        "import sys\nfrom keras_resnet import serving\nserving.ENVIRONMENT\nprint('keras' in sys.modules)"
+    )
     assert done.stdout == "False\n", done.stderr
+
+
+def rooms():
+    for path in sorted((ROOT / "keras_resnet").rglob("__init__.py")):
+        yield ".".join(path.parent.relative_to(ROOT).parts)
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_rooms_list_and_give_what_they_have(room):
+    package = importlib.import_module(room)
+    files = {path.stem for path in pathlib.Path(package.__file__).parent.glob("[!_]*.py")}
+    assert files <= set(dir(package))
+    for name in files - {"beam"}:  # an extra's
+        assert getattr(package, name).__name__ == f"{room}.{name}"
+    with pytest.raises(AttributeError, match=f"module '{room}' has no attribute 'no_such'"):
+        package.no_such  # noqa: B018
+
+
+@pytest.mark.parametrize("old, new", sorted(old_names.MOVED.items()))
+def test_modules_of_version_0_1_by_their_old_names(old, new):
+    if new == "serving.beam":
+        pytest.importorskip("apache_beam", reason="apache-beam is not installed")
+    module = importlib.import_module(f"keras_resnet.{new}")
+    assert importlib.import_module(f"keras_resnet.{old}") is module
+    assert module.__name__ == module.__spec__.name == f"keras_resnet.{new}"
+    *package, name = f"keras_resnet.{old}".split(".")
+    assert getattr(importlib.import_module(".".join(package)), name) is module
 
 
 def test_public_names_are_found_and_listed():
@@ -48,7 +76,9 @@ def test_public_names_are_found_and_listed():
     namespace = {}
     exec("from keras_resnet import *", namespace)
     assert namespace["ResNet50"] is keras_resnet.ResNet50
-    with pytest.raises(AttributeError, match="has no attribute 'ResNet51'"):
+    with pytest.raises(
+        AttributeError, match="has no attribute 'ResNet51': did you mean ResNet56, ResNet50"
+    ):
         keras_resnet.ResNet51  # noqa: B018
 
 
@@ -66,7 +96,8 @@ def test_networks_need_no_tensorflow(backend, tmp_path):
         import functools
         import numpy as np
         import keras, keras_resnet
-        from keras_resnet import data, fronts, models
+        from keras_resnet import data
+        from keras_resnet.networks import fronts, models
         train = data.load("digits").train.subset(range(64))
         front = fronts.pictures(keras.Input((8, 8, 1)))
         head = functools.partial(models.classifier, classes=10)
@@ -91,7 +122,7 @@ def test_networks_need_no_tensorflow(backend, tmp_path):
     used, moved, same, sentences = json.loads(done.stdout.splitlines()[-1])
     assert (used, moved, same) == (backend, True, True)
     pipeline, tfds = sentences
-    assert "without TensorFlow: keras_resnet.data.resident gives the same batches" in pipeline
+    assert "without TensorFlow: keras_resnet.data.feeds.resident gives the same batches" in pipeline
     assert "pip install" in tfds
     assert "\n" not in pipeline + tfds
 

@@ -1,4 +1,4 @@
-"""Writes keras_resnet/imagenet_classes.txt: the 1,000 classes of ImageNet-1k in the order of their index.
+"""Writes keras_resnet/support/imagenet_classes.txt: the 1,000 classes of ImageNet-1k in the order of their index.
 
     apt-get download wordnet-base && dpkg -x wordnet-base_*.deb wordnet
     python tools/imagenet_classes.py wordnet/usr/share/wordnet/data.noun
@@ -13,9 +13,9 @@ import sys
 
 import tensorflow_datasets as tfds
 
-from keras_resnet import files
+from keras_resnet.support import files
 
-OUTPUT = pathlib.Path(__file__).parents[1] / "keras_resnet/imagenet_classes.txt"
+OUTPUT = pathlib.Path(__file__).parents[1] / "keras_resnet/support/imagenet_classes.txt"
 WNIDS = pathlib.Path(tfds.__file__).parent / "datasets/imagenet2012/labels.txt"
 
 

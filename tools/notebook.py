@@ -11,7 +11,7 @@ import sys
 import nbformat
 from nbclient import NotebookClient
 
-from keras_resnet import files
+from keras_resnet.support import files
 
 
 def execute(path) -> nbformat.NotebookNode:

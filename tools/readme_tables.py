@@ -22,7 +22,8 @@ import keras_resnet_he
 
 keras_resnet_he.check(keras=True)
 
-from keras_resnet import analysis, files
+from keras_resnet import analysis
+from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 # He et al. 2015, Table 6: test error on CIFAR-10 in %.

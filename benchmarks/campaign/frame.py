@@ -23,8 +23,8 @@ for folder in (ROOT, ROOT / "tests", ROOT / "benchmarks"):
 import report
 from absl import flags
 
-from keras_resnet import files
-from keras_resnet.progress import say
+from keras_resnet.support import files
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 RESULTS = ROOT / "benchmarks" / "results" / "campaign.json"

@@ -30,7 +30,7 @@ sys.path.append(str(frame.ROOT / "savedmodels"))
 import client
 import json_tensors
 
-from keras_resnet.progress import say
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 SECONDS = 10  # that an example may take
@@ -147,7 +147,7 @@ def rest_tensors(folder):
 
 def checkpoint_files(folder):
     """`checkpoints.newest`: files with bytes changed; what is read is what was written."""
-    from keras_resnet import checkpoints
+    from keras_resnet.training import checkpoints
 
     arrays = {
         "trainable/0": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -185,7 +185,7 @@ _NAMES = st.lists(_PARTS, min_size=1, max_size=4).map("/".join)
 
 def _loaded(path, held_out):
     """`folders.load`; every picture that it found can be read, and its label is a class."""
-    from keras_resnet.data import folders
+    from keras_resnet.data.sources import folders
 
     with refused(ValueError, OSError):
         source = folders.load(path, "skip", held_out)
@@ -415,7 +415,7 @@ def client_answers(folder):
 
 def label_files(folder):
     """`label_files`: what is written as names with tabs and indices, or in order, is read so."""
-    from keras_resnet import label_files as files
+    from keras_resnet.support import label_files as files
 
     path = folder / "labels.txt"
     word = st.sampled_from(
@@ -479,10 +479,10 @@ def jpeg_headers(folder):
 
 
 def tfrecords(folder):
-    """`records.scan`: a file whose records TensorFlow reads is read to the same labels and bytes."""
+    """`tfrecord.scan`: a file whose records TensorFlow reads is read to the same labels and bytes."""
     import tensorflow as tf
 
-    from keras_resnet.data import records
+    from keras_resnet.data.sources import tfrecord
 
     def example(label, picture, name):
         feature = {
@@ -497,7 +497,7 @@ def tfrecords(folder):
 
     def framed(content):
         def crc(data):
-            return records.masked_crc(np.frombuffer(data, np.uint8)[None])[0].tobytes()
+            return tfrecord.masked_crc(np.frombuffer(data, np.uint8)[None])[0].tobytes()
 
         length = len(content).to_bytes(8, "little")
         return length + crc(length) + content + crc(content)
@@ -531,8 +531,8 @@ def tfrecords(folder):
 
     def check(content):
         path.write_bytes(content)
-        with refused(records.Damaged, OSError):
-            found = records.scan(str(path), *keys)
+        with refused(tfrecord.Damaged, OSError):
+            found = tfrecord.scan(str(path), *keys)
             for record in found:
                 assert record.offset >= 0 and record.length >= 0
                 assert record.offset + record.length <= len(content)

@@ -34,8 +34,8 @@ import multiprocessing
 import phases
 from child import Child, workers
 
-from keras_resnet import logs
-from keras_resnet.progress import say
+from keras_resnet.support.progress import say
+from keras_resnet.training import logs
 
 FLAGS = flags.FLAGS
 TIMED = ("seconds", "images_per_second", "input_wait")

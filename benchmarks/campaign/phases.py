@@ -10,7 +10,7 @@ from child import run_recipe
 
 # What is said when a call begins and when it ends: name -> (module, function).
 PHASES = {
-    "checkpoint": ("keras_resnet.checkpoints", "save"),
+    "checkpoint": ("keras_resnet.training.checkpoints", "save"),
     "evaluation": ("keras_resnet.evaluation", "count"),
     "final save": ("keras_resnet.weights", "save"),
     "command": ("absl.app", "run"),

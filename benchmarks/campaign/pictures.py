@@ -57,7 +57,7 @@ def run(
 
 
 def _files(data):
-    from keras_resnet.data import listing
+    from keras_resnet.data.sources import listing
 
     paths = [pathlib.Path(data, name) for name in listing.folder(data).pictures()]
     return {path.name: listing.read(path) for path in paths}
@@ -196,7 +196,7 @@ def _export(folder):
 def _make(folder):
     import keras
 
-    from keras_resnet import export
+    from keras_resnet.serving import export
 
     inputs = keras.Input((SIDE, SIDE, 3))
     pixels = keras.layers.Flatten()(inputs)

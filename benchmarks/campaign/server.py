@@ -29,7 +29,7 @@ import serving
 import slow_requests
 from absl import flags, logging
 
-from keras_resnet.progress import say
+from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 SECONDS, CONNECTIONS = 2.0, 64  # the server's limits

@@ -30,8 +30,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_resnet import export
 from keras_resnet.data import images, views
+from keras_resnet.serving import export
 
 NAMES, SIDE, NEAR = ("cat", "dog", "żaba", "emu"), 32, 1e-4
 BYTES = 2_000_000  # that the server takes

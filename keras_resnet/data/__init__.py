@@ -4,58 +4,19 @@
 
     source = data.load("../shared/data/cifar10")           # what there is; nothing decoded yet
     train = data.arrays(source.train)                      # one uint8 array
-    batches = data.pipeline.training(train, 128, augment=data.CropFlip())
+    batches = data.feeds.in_memory.training(train, 128, augment=data.CropFlip())
 
     source = data.load("imagenet/")                        # pictures of any size stay encoded
-    batches = data.stream.training(source.train, 256, window=data.ScaleCrop(), size=224)
+    batches = data.feeds.stream.training(source.train, 256, window=data.ScaleCrop(), size=224)
 
-Submodules come when touched: only `pipeline`, `stream` and datasets of tensorflow-datasets need TensorFlow.
+Modules come when touched: only `feeds` and datasets of tensorflow-datasets need TensorFlow.
 """
 
-import importlib
+from keras_resnet.support import lazy
 
-_MODULES = (
-    "augment",
-    "batch_augment",
-    "batches",
-    "draws",
-    "images",
-    "listing",
-    "pipeline",
-    "randaugment",
-    "resident",
-    "sources",
-    "splits",
-    "stream",
-    "views",
-    "windows",
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    augment="Colour CropFlip Mix RandAugment RandomResizedCrop ScaleCrop channel_mean pixel_mean",
+    dataset="Encoded Source Split arrays holdout",
+    sources="load",
 )
-_HOMES = {
-    "Colour": "batch_augment",
-    "CropFlip": "augment",
-    "Encoded": "splits",
-    "Mix": "batch_augment",
-    "RandAugment": "randaugment",
-    "RandomResizedCrop": "windows",
-    "ScaleCrop": "windows",
-    "Source": "splits",
-    "Split": "splits",
-    "arrays": "splits",
-    "channel_mean": "augment",
-    "holdout": "splits",
-    "load": "sources",
-    "pixel_mean": "augment",
-}
-__all__ = sorted({*_MODULES, *_HOMES})
-
-
-def __getattr__(name):
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__

@@ -7,7 +7,8 @@ import zipfile
 import h5py
 import keras
 
-from keras_resnet import files, fronts
+from keras_resnet.networks import fronts
+from keras_resnet.support import files
 from keras_resnet.weights import bounds
 
 _MEMBER = "contract.json"  # of a .keras archive, which Keras leaves alone

@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_resnet import fronts, models
+from keras_resnet.networks import fronts, models
 from keras_resnet.weights import bounds, graph, keras_applications, native, peers, published
 from keras_resnet.weights import contract as contracts
 from keras_resnet.weights.contract import Contract, normalisation

@@ -2,7 +2,7 @@
 
 import zipfile
 
-from keras_resnet import fronts
+from keras_resnet.networks import fronts
 from keras_resnet.weights import bounds
 from keras_resnet.weights.contract import Contract, normalisation
 

@@ -11,7 +11,7 @@ import zipfile
 import h5py
 import keras
 
-from keras_resnet.repeat import Repeat
+from keras_resnet.networks.repeat import Repeat
 from keras_resnet.weights import bounds, graph, hdf5, rebuild, trusted
 from keras_resnet.weights import contract as contracts
 

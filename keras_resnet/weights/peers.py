@@ -6,8 +6,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_resnet import files
-from keras_resnet.repeat import Repeat
+from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import files
 from keras_resnet.weights import folders, names, state_dicts, tensors
 from keras_resnet.weights.contract import KEY, Contract
 

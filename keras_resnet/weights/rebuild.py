@@ -11,8 +11,8 @@ import json
 import keras
 import numpy as np
 
-from keras_resnet import blocks, models
-from keras_resnet.layers import Layers
+from keras_resnet.networks import blocks, models
+from keras_resnet.networks.layers import Layers
 from keras_resnet.weights import graph as graphs
 from keras_resnet.weights.bounds import are_numbers, brief, is_whole
 

@@ -8,9 +8,9 @@ import re
 
 import keras
 
-from keras_resnet import models
-from keras_resnet.layers import fuse
-from keras_resnet.repeat import Repeat
+from keras_resnet.networks import models
+from keras_resnet.networks.layers import fuse
+from keras_resnet.networks.repeat import Repeat
 from keras_resnet.weights.bounds import brief
 
 _DEEPEST = 100  # objects in objects; a network in a network takes four a level
@@ -26,6 +26,7 @@ _REFUSED = (
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
     "TextVectorization", "IndexLookup",
 )  # fmt: skip
+_REPEAT = (Repeat.__module__, "keras_resnet.repeat")  # the second is version 0.1's
 _OPERATIONS = re.compile(
     r"keras\.src\.ops\.(numpy|nn|math|image)"
 )  # none of them takes a function or a path
@@ -79,7 +80,7 @@ def _check(named):
         return
     if not (isinstance(kind, str) and isinstance(module, str) and kind.isidentifier()):
         raise ValueError(f"it names {brief(kind)} of no module")
-    if registered == "keras_resnet>Repeat" and (module, kind) == (Repeat.__module__, "Repeat"):
+    if registered == "keras_resnet>Repeat" and kind == "Repeat" and module in _REPEAT:
         return
     if registered not in (None, kind):
         raise ValueError(f"it names {brief(registered)}, which is no layer of Keras' own")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from keras_resnet.data import containers, images
-from keras_resnet.data.reader import Reader
-from keras_resnet.data.splits import Encoded, Split
+from keras_resnet.data.dataset import Encoded, Split
+from keras_resnet.data.feeds.reader import Reader
 
 from .conftest import encode, picture
 

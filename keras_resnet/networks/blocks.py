@@ -1,0 +1,214 @@
+"""A residual block: ``shortcut(x) + branch(x)``, made of four independent choices, each a plain function.
+
+branch    which convolutions: `basic`, `bottleneck`
+order     where norm and activation sit: `V1` after each convolution, `V2` before
+shortcut  what runs beside the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D)
+tail      what the branch does last: `nothing`, `squeeze_excite`
+
+A block is a function ``(x, name) -> tensor``; layer names follow keras.applications.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+
+from keras_resnet.networks.layers import Layers, is_one
+
+
+class Conv(NamedTuple):
+    """One convolution of a branch; kernel and strides an int or one an axis."""
+
+    filters: int
+    kernel: int | tuple = 3
+    strides: int | tuple = 1
+    groups: int = 1
+
+
+# --- shortcuts: (x, activated, filters, strides, *, layers, norm, name) -> tensor, or None for no shortcut.
+# `activated` is x after norm and activation where the order is V2 (He 2016: a projection reads that, an
+# identity x itself), and x where it is V1; `norm` says whether a projection is normalised.
+
+
+def none(x, activated, filters, strides, **_):
+    """No shortcut: the plain nets of the paper."""
+    return None
+
+
+def pad(x, activated, filters, strides, *, layers, norm, name):
+    """Option A (paper, 3.3): identity, every strides-th position, zeros for new channels; no parameters."""
+    if filters < x.shape[-1]:
+        raise ValueError(
+            f"Shortcut A pads channels and cannot go from {x.shape[-1]} to {filters} at {name}; use B or C."
+        )
+    if not is_one(strides):
+        x = layers.subsample(x, strides, name=f"{name}_0_pool")
+    if filters > x.shape[-1]:
+        x = layers.pad_channels(x, filters, name=f"{name}_0_pad")
+    return x
+
+
+def project(x, activated, filters, strides, *, layers, norm, name):
+    """Option B (paper, 3.3): identity, or a 1x1 convolution where the shape changes."""
+    if filters == x.shape[-1] and is_one(strides):
+        return x
+    return always_project(x, activated, filters, strides, layers=layers, norm=norm, name=name)
+
+
+def always_project(x, activated, filters, strides, *, layers, norm, name):
+    """Option C (paper, 4.1): a 1x1 convolution in every block."""
+    x = layers.conv(activated, filters, 1, strides, name=f"{name}_0_conv")
+    return layers.norm(x, name=f"{name}_0_bn") if norm else x
+
+
+def pool_project(x, activated, filters, strides, *, layers, norm, name):
+    """ResNet-D (He T. 2018, 4.1): the stride by an average pool, then the 1x1 convolution."""
+    if filters == x.shape[-1] and is_one(strides):
+        return x
+    if not is_one(strides):
+        activated = layers.avg_pool(activated, strides, name=f"{name}_0_pool")
+    return always_project(x, activated, filters, 1, layers=layers, norm=norm, name=name)
+
+
+SHORTCUTS = {"A": pad, "B": project, "C": always_project, "none": none}
+
+
+# --- tails: (x, *, layers, name) -> tensor
+
+
+def nothing(x, *, layers, name):
+    return x
+
+
+def squeeze_excite(x, *, layers, name, ratio=16):
+    """Channel attention (Hu 2018): each channel scaled by a gate in (0, 1) read off the global average."""
+    if layers.causal:
+        raise ValueError(
+            "squeeze_excite averages over all positions, so a causal network cannot use it."
+        )
+    channels = x.shape[-1]
+    gate = layers.global_pool(x, keepdims=True, name=f"{name}_se_pool")
+    gate = keras.layers.Dense(
+        max(channels // ratio, 1), activation="relu", name=f"{name}_se_reduce"
+    )(gate)
+    gate = keras.layers.Dense(channels, activation="sigmoid", name=f"{name}_se_expand")(gate)
+    return keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
+
+
+# --- orders
+
+
+class Order(NamedTuple):
+    """What follows the stem, how a block threads its convolutions, and what precedes the head."""
+
+    opening: Callable
+    block: Callable
+    closing: Callable
+
+
+def _norm_act(x, *, layers, name):
+    return layers.act(layers.norm(x, name=f"{name}_bn"), name=f"{name}_relu")
+
+
+def _post_activation(x, name, *, convs, shortcut, tail, layers):
+    """He 2015: norm after each convolution, activation after each norm and after the sum."""
+    y = x
+    filters, strides = _shape_of(convs)
+    beside = shortcut(x, x, filters, strides, layers=layers, norm=True, name=name)
+    for i, conv in enumerate(convs, start=1):
+        last = i == len(convs)
+        y = layers.conv(y, *conv, name=f"{name}_{i}_conv")
+        y = layers.norm(y, name=f"{name}_{i}_bn", zero=last and layers.zero_init_residual)
+        if not last:
+            y = layers.act(y, name=f"{name}_{i}_relu")
+    y = tail(y, layers=layers, name=name)
+    if beside is not None:
+        y = layers.drop_branch(y, name=f"{name}_drop")
+        y = keras.layers.Add(name=f"{name}_add")([beside, y])
+    return layers.act(y, name=f"{name}_out")
+
+
+def _pre_activation(x, name, *, convs, shortcut, tail, layers):
+    """He 2016: norm and activation before each convolution; nothing after the sum."""
+    y = activated = _norm_act(x, layers=layers, name=f"{name}_preact")
+    filters, strides = _shape_of(convs)
+    beside = shortcut(x, activated, filters, strides, layers=layers, norm=False, name=name)
+    for i, conv in enumerate(convs, start=1):
+        last = i == len(convs)
+        y = layers.conv(y, *conv, name=f"{name}_{i}_conv", zero=last and layers.zero_init_residual)
+        if not last:
+            y = _norm_act(y, layers=layers, name=f"{name}_{i}")
+    y = tail(y, layers=layers, name=name)
+    if beside is None:
+        return y
+    y = layers.drop_branch(y, name=f"{name}_drop")
+    return keras.layers.Add(name=f"{name}_out")([beside, y])
+
+
+def _as_is(x, *, layers, name):
+    return x
+
+
+V1 = Order(opening=_norm_act, block=_post_activation, closing=_as_is)
+V2 = Order(opening=_as_is, block=_pre_activation, closing=_norm_act)
+
+
+def _shape_of(convs):
+    """Output filters and the one stride (an int or a tuple) of a branch."""
+    strides = next((conv.strides for conv in convs if not is_one(conv.strides)), 1)
+    return convs[-1].filters, strides
+
+
+# --- branches
+
+
+def basic(filters, strides=1, *, order=V1, shortcut=project, tail=nothing, layers=Layers()):
+    """Two 3x3 convolutions (paper, figure 5 left): [B,...,C] -> [B,.../strides,filters]."""
+    convs = [Conv(filters, 3, strides), Conv(filters, 3)]
+    return functools.partial(order.block, convs=convs, shortcut=shortcut, tail=tail, layers=layers)
+
+
+def bottleneck(
+    filters,
+    strides=1,
+    *,
+    expansion=4,
+    width=1.0,
+    groups=1,
+    strides_on="1x1",
+    order=V1,
+    shortcut=project,
+    tail=nothing,
+    layers=Layers(),
+):
+    """1x1, 3x3, 1x1 (paper, figure 5 right): [B,...,C] -> [B,.../strides,filters*expansion].
+
+    Args:
+        filters: of the 3x3 at width 1.
+        strides: of the block; an int, or one an axis.
+        expansion: output filters over `filters`.
+        width: factor on the inner filters (Wide ResNet: 2).
+        groups: of the 3x3 (ResNeXt: 32).
+        strides_on: "1x1", the paper's, or "3x3", "v1.5".
+        order, shortcut, tail, layers: see the module.
+
+    Raises:
+        ValueError: strides_on is neither, or groups do not divide the inner filters.
+    """
+    if strides_on not in ("1x1", "3x3"):
+        raise ValueError(
+            f'strides_on must be "1x1" (the paper) or "3x3" (v1.5); got {strides_on!r}.'
+        )
+    inner = int(filters * width)
+    if inner % groups:
+        raise ValueError(
+            f"groups must divide the 3x3's filters; got {groups} groups of {inner} filters."
+        )
+    first, second = (strides, 1) if strides_on == "1x1" else (1, strides)
+    convs = [
+        Conv(inner, 1, first),
+        Conv(inner, 3, second, groups),
+        Conv(filters * expansion, 1),
+    ]
+    return functools.partial(order.block, convs=convs, shortcut=shortcut, tail=tail, layers=layers)

@@ -1,0 +1,220 @@
+"""Stems, heads, `resnet()` and the table of named networks: pure structure, which knows no weights."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+
+from keras_resnet.networks import blocks
+from keras_resnet.networks.blocks import V1, V2, basic, bottleneck
+from keras_resnet.networks.layers import Layers, building
+from keras_resnet.networks.repeat import Repeat
+
+# --- stems: (x, *, order, layers) -> tensor
+
+
+def conv7(x, *, order, layers, filters=64):
+    """Paper, Table 1: 7x7 of stride 2, then a 3x3 max-pool of stride 2."""
+    x = layers.conv(x, filters, 7, 2, name="conv1_conv")
+    x = order.opening(x, layers=layers, name="conv1")
+    return layers.max_pool(x, 3, 2, name="pool1_pool")
+
+
+def deep(x, *, order, layers, filters=64):
+    """ResNet-D (He T. 2018, 4.1): three 3x3 convolutions in place of the 7x7."""
+    for i, (width, strides) in enumerate([(filters // 2, 2), (filters // 2, 1)], start=1):
+        x = layers.conv(x, width, 3, strides, name=f"conv1_{i}_conv")
+        x = V1.opening(x, layers=layers, name=f"conv1_{i}")
+    x = layers.conv(x, filters, 3, name="conv1_3_conv")
+    x = order.opening(x, layers=layers, name="conv1_3")
+    return layers.max_pool(x, 3, 2, name="pool1_pool")
+
+
+def conv3(x, *, order, layers, filters=16):
+    """Paper, 4.2: one 3x3 convolution, for small pictures."""
+    x = layers.conv(x, filters, 3, name="conv1_conv")
+    return order.opening(x, layers=layers, name="conv1")
+
+
+# --- heads: (x, *, layers) -> tensor
+
+
+def classifier(x, *, layers, classes, activation="softmax"):
+    """[B,...,C] -> [B,classes] in float32 under any precision policy."""
+    x = layers.global_pool(x, dtype="float32", name="avg_pool")
+    return keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(
+        x
+    )
+
+
+def features(x, *, layers, pooling=None):
+    """No head: the last feature map, or its global "avg" or "max", [B,C]."""
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
+    if pooling is None:
+        return x
+    kind = {"avg": "Average", "max": "Max"}[pooling]
+    return layers.global_pool(x, kind, dtype="float32", name=f"{pooling}_pool")
+
+
+@building()
+def resnet(
+    front,
+    depths,
+    widths,
+    *,
+    block=basic,
+    stem=conv3,
+    head=features,
+    strides=None,
+    order=V1,
+    shortcut=blocks.project,
+    tail=blocks.nothing,
+    layers=Layers(),
+    loop=False,
+    name="resnet",
+):
+    """A residual network: front -> stem -> stages -> head, of rank 1, 2 or 3 as the front is.
+
+    Args:
+        front: symbolic Keras tensor that the stem reads: a `keras.Input` of shape [B,T,C], [B,H,W,C] or
+            [B,T,H,W,C], or what `fronts.pictures` made of one.
+        depths: blocks a stage.
+        widths: filters a stage, as the block factory reads them.
+        block: `blocks.basic`, `blocks.bottleneck`, a partial of one, or a factory of the same form.
+        stem: `conv7`, `deep`, `conv3`, a partial of one, or ``(x, order, layers) -> tensor``.
+        head: a partial of `classifier` or `features`, or ``(x, layers) -> tensor``.
+        strides: of each stage's first block, each an int or one an axis; default 1, then 2s.
+        order: `blocks.V1` or `blocks.V2`.
+        shortcut, tail: functions of `blocks`.
+        layers: how layers are spelt.
+        loop: run each stage's equal blocks, all but its first, by one `Repeat`: for very deep networks,
+            whose saved file then needs `keras_resnet.load`.
+        name: of the model.
+
+    Returns:
+        A functional `keras.Model` from the front's inputs; layer names depend on the arguments alone.
+
+    Raises:
+        ValueError: lists of unequal length, or a tensor or block that does not fit.
+    """
+    strides = [1] + [2] * (len(depths) - 1) if strides is None else strides
+    if not len(depths) == len(widths) == len(strides) > 0:
+        raise ValueError(
+            "depths, widths and strides take one value a stage; "
+            f"got {len(depths)}, {len(widths)} and {len(strides)}."
+        )
+    if layers.causal and len(front.shape) != 3:
+        raise ValueError(
+            f"causal padding is for sequences [B,T,C]; got a tensor of shape {front.shape}."
+        )
+    if loop and layers.stochastic_depth:
+        raise ValueError(
+            "A network whose blocks run in a loop has one form for all of them, and stochastic depth "
+            "another chance for each: build it with loop=False."
+        )
+    spelling = {"order": order, "shortcut": shortcut, "tail": tail}
+    number, total = 0, sum(depths)
+    x = stem(front, order=order, layers=layers)
+    for stage, (depth, width, stride) in enumerate(
+        zip(depths, widths, strides, strict=True), start=2
+    ):
+        for i in range(1, depth + 1):
+            if loop and i == 2:
+                front_of = keras.Input(x.shape[1:])
+                form = block(width, 1, layers=layers, **spelling)(front_of, f"conv{stage}_block")
+                form = keras.Model(front_of, form)
+                x = Repeat(form, depth - 1, name=f"conv{stage}_blocks")(x)
+                break
+            number += 1
+            chance = layers.stochastic_depth * number / total
+            its = dataclasses.replace(layers, stochastic_depth=chance)
+            x = block(width, stride if i == 1 else 1, layers=its, **spelling)(
+                x, f"conv{stage}_block{i}"
+            )
+    x = order.closing(x, layers=layers, name="post")
+    x = head(x, layers=layers)
+    inputs = keras.utils.get_source_inputs(front)
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
+
+
+# --- the table of named networks
+
+
+class Network(NamedTuple):
+    """One line of the table: what `resnet` is given, and for which pictures."""
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    block: Callable
+    stem: Callable
+    shortcut: Callable
+    order: blocks.Order = V1
+    tail: Callable = blocks.nothing
+    loop: bool = False
+    size: int = 224
+    classes: int = 1000
+
+    @property
+    def output_stride(self) -> int:
+        return {conv7: 4, deep: 4, conv3: 1}[self.stem] * 2 ** (len(self.depths) - 1)
+
+
+def _imagenet(depths, block, *, stem=conv7, shortcut=blocks.project, **kwargs):
+    return Network(depths, (64, 128, 256, 512), block, stem, shortcut, **kwargs)
+
+
+def _cifar(layers, *, shortcut=blocks.pad, order=V1):
+    """6n+2 layers: three stages of n blocks (paper, 4.2)."""
+    depths = ((layers - 2) // 6,) * 3
+    loop = layers > 1000  # first step in 6 s, flat in 99 (benchmarks/results/depth.json)
+    return Network(
+        depths, (16, 32, 64), basic, conv3, shortcut, order, loop=loop, size=32, classes=10
+    )
+
+
+_v1_5 = functools.partial(bottleneck, strides_on="3x3")
+_18, _34, _50, _101, _152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
+_D = {"stem": deep, "shortcut": blocks.pool_project}
+_SE = {"tail": blocks.squeeze_excite}
+
+NETWORKS: dict[str, Network] = {
+    # The paper's Table 1: option B, stride on the first 1x1 of a bottleneck.
+    "ResNet18": _imagenet(_18, basic),
+    "ResNet34": _imagenet(_34, basic),
+    "ResNet50": _imagenet(_50, bottleneck),
+    "ResNet101": _imagenet(_101, bottleneck),
+    "ResNet152": _imagenet(_152, bottleneck),
+    # Stride on the 3x3, as torchvision, timm and NVIDIA train it.
+    "ResNet50V1_5": _imagenet(_50, _v1_5),
+    "ResNet101V1_5": _imagenet(_101, _v1_5),
+    "ResNet152V1_5": _imagenet(_152, _v1_5),
+    # He 2016, "Identity Mappings in Deep Residual Networks".
+    "ResNet18V2": _imagenet(_18, basic, order=V2),
+    "ResNet34V2": _imagenet(_34, basic, order=V2),
+    "ResNet50V2": _imagenet(_50, _v1_5, order=V2),
+    "ResNet101V2": _imagenet(_101, _v1_5, order=V2),
+    "ResNet152V2": _imagenet(_152, _v1_5, order=V2),
+    # He T. 2018, "Bag of Tricks".
+    "ResNet18D": _imagenet(_18, basic, **_D),
+    "ResNet34D": _imagenet(_34, basic, **_D),
+    "ResNet50D": _imagenet(_50, _v1_5, **_D),
+    "ResNet101D": _imagenet(_101, _v1_5, **_D),
+    "ResNet152D": _imagenet(_152, _v1_5, **_D),
+    # Xie 2017; Zagoruyko 2016 as torchvision has it; Hu 2018.
+    "ResNeXt50_32x4d": _imagenet(_50, functools.partial(_v1_5, groups=32, width=2)),
+    "ResNeXt101_32x8d": _imagenet(_101, functools.partial(_v1_5, groups=32, width=4)),
+    "WideResNet50_2": _imagenet(_50, functools.partial(_v1_5, width=2)),
+    "WideResNet101_2": _imagenet(_101, functools.partial(_v1_5, width=2)),
+    "SEResNet50": _imagenet(_50, _v1_5, **_SE),
+    "SEResNet101": _imagenet(_101, _v1_5, **_SE),
+    "SEResNet152": _imagenet(_152, _v1_5, **_SE),
+    # The paper's plain nets, and its CIFAR nets with option A.
+    "PlainNet18": _imagenet(_18, basic, shortcut=blocks.none),
+    "PlainNet34": _imagenet(_34, basic, shortcut=blocks.none),
+    **{f"PlainNet{n}": _cifar(n, shortcut=blocks.none) for n in (20, 32, 44, 56, 110)},
+    **{f"ResNet{n}": _cifar(n) for n in (20, 32, 44, 56, 110, 1202)},
+    **{f"ResNet{n}V2": _cifar(n, order=V2) for n in (20, 32, 44, 56, 110, 1202)},
+}

@@ -1,0 +1,99 @@
+"""A network's feature maps by their stride, as detectors and segmenters ask for them.
+
+backbone = keras_resnet.feature_extractor(keras_resnet.load("imagenet.keras"))
+backbone(pictures)  # {"P2": [B,H/4,W/4,C], ..., "P5": [B,H/32,W/32,C]}
+keras_hub.models.RetinaNetBackbone(image_encoder=backbone, ...)
+keras_cv.models.DeepLabV3Plus(backbone=backbone, ...)
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+import keras
+
+from keras_resnet.networks.flat import flat, result
+from keras_resnet.networks.layers import fuse
+from keras_resnet.networks.models import building
+
+_BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
+_ASKED = 256  # pixels, a side for networks of any size
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
+class Pyramid(keras.Model):
+    """Pictures -> {"P2": map of stride 4, "P3": of 8, ...}: a functional model.
+
+    It has what keras-cv and keras-hub read off a backbone, and keeps that through a file, also as a
+    part of their models. Such a file loads where `keras_resnet.networks.pyramids` was imported.
+    """
+
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """Level -> symbolic tensor; keras-hub's `FeaturePyramidBackbone` has it."""
+        return dict(self.output)
+
+    @property
+    def pyramid_level_inputs(self) -> dict[str, str]:
+        """Level -> name of the layer that gives it; keras-cv's backbones have it."""
+        return {
+            level: tensor._keras_history.operation.name for level, tensor in self.output.items()
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        with building():
+            return fuse(super().from_config(config, custom_objects))
+
+
+@building()
+def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -> Pyramid:
+    """The maps that leave a network's stages; the layers are shared.
+
+    A map's level is the logarithm of its stride: P2 to P5 for strides 4 to 32 (Lin 2017), P0 to P2
+    for the CIFAR networks' 1, 2 and 4. Of stages of one stride the last one's is taken. In networks
+    of the order V2 a map is what the next block reads, after norm and activation.
+
+    Args:
+        model: ours, of any rank, with its head or without, or one that holds ours.
+        stages: numbers as in the paper's Table 1 and the layers' names, 2 for conv2_x; None for all.
+
+    Raises:
+        ValueError: the network has no such stage, or no stages that its layers' names tell.
+    """
+    model = flat(model)
+    leaving = _leaving(model)
+    if not leaving:
+        raise ValueError(
+            f"{model.name}'s layers are not named as ours are (conv2_block1_out), so its stages "
+            "cannot be told."
+        )
+    stages = sorted(leaving) if stages is None else list(stages)
+    missing = [stage for stage in stages if stage not in leaving]
+    if missing or not stages:
+        raise ValueError(
+            f"{model.name} has the stages {', '.join(map(str, leaving))}; got {stages}."
+        )
+    maps = [result(model, model.get_layer(leaving[stage])) for stage in stages]
+    levels = [f"P{level}" for level in _levels(model, maps)]
+    return Pyramid(model.input, dict(zip(levels, maps, strict=True)), name=f"{model.name}_pyramid")
+
+
+def _leaving(model):
+    """Stage -> name of the layer whose output leaves it."""
+    names = [layer.name for layer in model.layers]
+    found = {int(match[1]): name for name in names if (match := _BLOCK.fullmatch(name))}
+    if "post_relu" not in names:
+        return found
+    stages = sorted({int(m[1]) for name in names if (m := re.match(r"conv(\d+)_block", name))})
+    following = {s: f"conv{s + 1}_block1_preact_relu" for s in stages}
+    return {s: name if name in names else "post_relu" for s, name in following.items()}
+
+
+def _levels(model, maps):
+    """log2 of the maps' strides."""
+    shape = [side or _ASKED for side in model.input_shape[1:-1]]
+    net = keras.Model(model.input, maps)
+    found = net.compute_output_shape((1, *shape, model.input_shape[-1]))
+    found = found if isinstance(found, list) else [found]
+    return [round(math.log2(shape[0] / each[1])) for each in found]

@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.training import optimizers
+
+RATE, MOMENTUM, DECAY = 0.05, 0.9, 0.1  # a decay large enough to be seen in five steps
+
+
+def network(regularizer=None):
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(4, 3, kernel_regularizer=regularizer),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, kernel_regularizer=regularizer),
+        ]
+    )
+
+
+def trained(model, optimizer):
+    rng = np.random.default_rng(0)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for _ in range(5):
+        model.train_on_batch(rng.normal(size=(8, 6, 6, 2)), rng.integers(0, 3, 8))
+    return model.get_weights()
+
+
+def test_coupled_decay_is_an_l2_penalty_of_half_on_kernels():
+    ours, reference = network(), network(keras.regularizers.L2(DECAY / 2))
+    reference.set_weights(ours.get_weights())
+    plain = keras.models.clone_model(ours)
+    plain.set_weights(ours.get_weights())
+    got = trained(ours, optimizers.SGD(RATE, MOMENTUM, coupled_weight_decay=DECAY))
+    wanted = trained(reference, keras.optimizers.SGD(RATE, MOMENTUM))
+    without = trained(plain, keras.optimizers.SGD(RATE, MOMENTUM))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert max(abs(a - b).max() for a, b in zip(got, without, strict=True)) > 1e-2
+
+
+def test_update_by_hand():
+    """Momentum sees the decay, and tensors of rank 1 or 0 do not."""
+    rng = np.random.default_rng(1)
+    for shape in [(3, 4), (5,), ()]:
+        value, gradients = rng.normal(size=shape), rng.normal(size=(3, *shape))
+        variable = keras.Variable(value)
+        optimizer = optimizers.SGD(RATE, MOMENTUM, coupled_weight_decay=DECAY)
+        velocity = np.zeros(shape)
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+            decay = DECAY if len(shape) > 1 else 0.0
+            velocity = MOMENTUM * velocity - RATE * (gradient + decay * value)
+            value = value + velocity
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
+
+
+def test_saved_configuration_keeps_the_decay():
+    optimizer = optimizers.SGD(RATE, MOMENTUM, coupled_weight_decay=DECAY)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, optimizers.SGD)
+    assert again.coupled_weight_decay == DECAY
+    assert again.momentum == MOMENTUM
+
+
+def test_negative_decay_is_refused():
+    with pytest.raises(ValueError, match="0 or more"):
+        optimizers.SGD(coupled_weight_decay=-1e-4)
+
+
+def test_decoupled_decay_shrinks_kernels_beside_the_update():
+    rng = np.random.default_rng(2)
+    for shape in [(3, 4), (5,)]:
+        value, gradient = rng.normal(size=shape), rng.normal(size=shape)
+        variable = keras.Variable(value)
+        optimizer = optimizers.SGD(RATE, 0.0, weight_decay=DECAY)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        decay = DECAY if len(shape) > 1 else 0.0
+        wanted = value * (1 - RATE * decay) - RATE * gradient
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), wanted, rtol=1e-5)
+
+
+def test_global_clipping_by_hand():
+    rng = np.random.default_rng(3)
+    gradients = [rng.normal(size=(3, 4)), rng.normal(size=(5,))]
+    variables = [keras.Variable(np.zeros(g.shape)) for g in gradients]
+    optimizer = optimizers.SGD(1.0, 0.0, global_clipnorm=0.5)
+    optimizer.apply([keras.ops.convert_to_tensor(g, "float32") for g in gradients], variables)
+    length = np.sqrt(sum((g**2).sum() for g in gradients))
+    for variable, gradient in zip(variables, gradients, strict=True):
+        got = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(got, -gradient * 0.5 / length, rtol=1e-5)
+
+
+def test_lamb_by_hand():
+    """You 2019, algorithm 2, in plain NumPy; a zero kernel takes the ratio 1."""
+    rng = np.random.default_rng(4)
+    for value in (rng.normal(size=(3, 4)), rng.normal(size=(5,)), np.zeros((2, 2))):
+        gradients = rng.normal(size=(4, *value.shape))
+        variable = keras.Variable(value)
+        optimizer = optimizers.Lamb(RATE, decay=DECAY)
+        m = v = np.zeros(value.shape)
+        for step, gradient in enumerate(gradients, start=1):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+            m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+            update = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-6)
+            ratio = 1.0
+            if value.ndim > 1:
+                update = update + DECAY * value
+                ratio = np.linalg.norm(value) / np.linalg.norm(update) or 1.0
+            value = value - RATE * ratio * update
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(variable), value, rtol=1e-4, atol=1e-6
+        )
+
+
+def test_lamb_goes_through_its_configuration():
+    again = keras.optimizers.deserialize(
+        keras.optimizers.serialize(optimizers.Lamb(RATE, decay=DECAY))
+    )
+    assert isinstance(again, optimizers.Lamb)
+    assert (again.decay, again.epsilon) == (DECAY, 1e-6)
+    with pytest.raises(ValueError, match="0 or more"):
+        optimizers.Lamb(decay=-1.0)
