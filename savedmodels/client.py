@@ -5,7 +5,7 @@
 
 Sends the files as they are (JPEG, PNG, what the model was exported for) to the signature
 `predict_bytes`; folders are searched for pictures by their names. This file and
-keras_resnet/data/listing.py need `absl-py` alone, gRPC `tensorflow-serving-api` besides: copy both to
+keras_resnet/data/sources/listing.py need `absl-py` alone, gRPC `tensorflow-serving-api` besides: copy both to
 where the pictures are.
 
 Standard output: a table, or a line of JSON a picture; then one line of JSON with the figures.
@@ -38,7 +38,9 @@ from absl import app, flags
 try:
     from keras_resnet.data.sources import listing
 except ImportError:  # without the package it lies beside this file, or where the repository has it
-    sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "keras_resnet/data"))
+    sys.path.append(
+        str(pathlib.Path(__file__).resolve().parent.parent / "keras_resnet/data/sources")
+    )
     import listing
 
 FLAGS = flags.FLAGS

@@ -556,7 +556,7 @@ def test_what_was_read_is_let_go():
 LEAK = """
 import gc, json, sys, threading
 sys.path[:0] = sys.argv[1:]
-from data import test_stream
+from data.feeds import test_stream
 feed = test_stream.stream.Feed(
     test_stream.slowly(test_stream.FEW), 4, window=test_stream.SMALL, size=32
 )
@@ -619,7 +619,7 @@ assert before == after
 assert not asked and not context.context()._initialized
 tf.constant(0)
 sys.path.insert(0, sys.argv[1])
-from data import test_stream
+from data.feeds import test_stream
 test_stream.evaluated()
 test_stream.evaluated()
 assert asked == [([], "GPU")], asked

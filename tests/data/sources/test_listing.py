@@ -244,7 +244,7 @@ def test_a_member_of_zeros_is_refused_in_bounded_memory(tmp_path, stated):
             stated,
         )  # as the directory will say
     said = limited(
-        "import sys; from keras_resnet.data import listing\n"
+        "import sys; from keras_resnet.data.sources import listing\n"
         "with listing.Archive(sys.argv[1]) as archive:\n"
         "    try: print(len(archive.read('a/1.png')))\n"
         "    except Exception as error: print(type(error).__name__, error)",
@@ -343,7 +343,7 @@ def test_members_that_cannot_be_read_are_bad_pictures(tmp_path):
 def test_the_client_needs_nothing_heavy(tmp_path):
     """Beside the package, and copied without it."""
     for name in ("client.py", "listing.py"):
-        folder = ROOT / ("savedmodels" if name == "client.py" else "keras_resnet/data")
+        folder = ROOT / ("savedmodels" if name == "client.py" else "keras_resnet/data/sources")
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     heavy = {"keras", "tensorflow", "numpy", "PIL", "requests", "etils"}
     for path, package in ((ROOT / "savedmodels", True), (tmp_path, False)):
@@ -358,7 +358,7 @@ print(sorted({heavy} & set(sys.modules)), client.listing.__file__)"""],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        place = ROOT / "keras_resnet/data" if package else tmp_path
+        place = ROOT / "keras_resnet/data/sources" if package else tmp_path
         assert done.stdout == f"[] {place / 'listing.py'}\n"
 
 
