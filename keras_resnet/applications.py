@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 import functools
+import logging
 import warnings
 
 import keras
@@ -11,8 +12,8 @@ from keras_resnet import weights as weight_files
 from keras_resnet.networks import fronts, models
 from keras_resnet.networks.blocks import SHORTCUTS
 from keras_resnet.networks.layers import Layers
-from keras_resnet.support import progress
 
+logger = logging.getLogger(__name__)
 _DOC = """{name}: {depth} stages of {depths} blocks, {size}x{size} pictures by default.
 
 Arguments mean what they mean in keras.applications, except that pictures come in raw.
@@ -177,7 +178,7 @@ def _named(network):
         )
         found.load(whole)
         if adapted:
-            progress.say(
+            logger.info(
                 f"{network}: the first convolution of {weights}, made for 3 channels, "
                 f"{'is summed over them' if shape[-1] == 1 else 'is repeated, at 3/4,'} for {shape[-1]}."
             )

@@ -5,6 +5,7 @@ read when they start.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -34,7 +35,8 @@ if os.environ.get("KERAS_BACKEND") == "jax":  # read when JAX starts: the same b
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 with keras_resnet.support.quiet.start():
     import keras
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from etils import epath
 
 from keras_resnet import training, weights
@@ -215,6 +217,20 @@ def shown_as_it_runs(workdir):
     return show
 
 
+class _Said(logging.Handler):
+    def emit(self, record):
+        progress.say(self.format(record))
+
+
+def tell_log():
+    """What the package logs as sentences, once; absl's handler of the root logger is left out."""
+    logger = logging.getLogger("keras_resnet")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, _Said) for handler in logger.handlers):
+        logger.addHandler(_Said())
+
+
 def tell_warnings():
     """The package's warnings as sentences, each once."""
     before, told = warnings.showwarning, set()
@@ -249,10 +265,11 @@ def start(run, required):
         sys.stdout.flush()
         os._exit(code)
 
+    tell_log()
     tell_warnings()
 
     def parse(argv):
-        logging.set_verbosity(logging.WARNING)  # of the libraries; ours goes through progress.say
+        absl_logging.set_verbosity(absl_logging.WARNING)  # of the libraries
         try:
             return command_line.parse(FLAGS, argv)
         except flags.Error as mistake:

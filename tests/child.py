@@ -97,6 +97,8 @@ def _to_files(out, err, function, args, kwargs):
 
 def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
     """`training.fit` of a small net on the digits; prints the hash of its weights."""
+    import logging
+
     import keras
 
     from keras_resnet import evaluation, training
@@ -104,6 +106,8 @@ def train_digits(workdir, *, steps, pause=0.0, fingerprint=None, **options):
     from keras_resnet.data.feeds import in_memory
     from keras_resnet.training import optimizers, runtime, schedules
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("keras_resnet").setLevel("INFO")
     runtime.prepare(seed=1)
     source = sources.load("digits")
     layers = keras.layers

@@ -2,14 +2,15 @@
 
 import datetime
 import json
+import logging
 import os
 import pathlib
 import platform
 import time
 
 from keras_resnet.support import files
-from keras_resnet.support.progress import say
 
+logger = logging.getLogger(__name__)
 NAME = ".lock"
 _held = {}  # folder -> descriptor of its locked file, open for as long as this process lives
 
@@ -49,7 +50,9 @@ def hold(folder):
             f"{folder} is in use by {_holder(path)}: wait until that has ended, or name another folder."
         )
     if locked is None:
-        say(f"{folder} cannot be locked, its file system has no locks: start no second run there.")
+        logger.warning(
+            f"{folder} cannot be locked, its file system has no locks: start no second run there."
+        )
 
 
 def _here():

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import pathlib
 import re
 import zipfile
@@ -17,8 +18,8 @@ import numpy as np
 from etils import epath
 
 from keras_resnet.support import files
-from keras_resnet.support.progress import say
 
+logger = logging.getLogger(__name__)
 _KEPT = 2
 _NAME = re.compile(r"checkpoint-(\d+)\.npz")
 _DIGEST = "sha256"
@@ -66,7 +67,7 @@ def save(folder, step: int, arrays: dict, metadata: dict) -> epath.Path:
 def newest(folder) -> Checkpoint | None:
     """The newest checkpoint that reads whole, or None where there is none at all.
 
-    A damaged one is named on standard error and the one before is taken, whatever the damage is.
+    A damaged one is named in a warning and the one before is taken, whatever the damage is.
     Reading takes memory of about twice the file's size.
 
     Raises:
@@ -76,12 +77,14 @@ def newest(folder) -> Checkpoint | None:
     for path in _newest_first(folder):
         try:
             if not _is_file(path):  # a folder, or a pipe, which would be waited for
-                say(f"{path} is not a file; looking for the one before.")
+                logger.warning(f"{path} is not a file; looking for the one before.")
                 continue
             return _read(path)
         except Exception as error:  # zipfile, NumPy and json raise a dozen kinds
             damaged = True
-            say(f"{path} is damaged ({error or type(error).__name__}); looking for the one before.")
+            logger.warning(
+                f"{path} is damaged ({error or type(error).__name__}); looking for the one before."
+            )
     if damaged:
         raise ValueError(
             f"No checkpoint in {folder} can be read: "

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import logging
 import os
 import signal
 import threading
@@ -24,11 +25,12 @@ import keras
 import numpy as np
 from etils import epath
 
-from keras_resnet.support.progress import Progress, say
+from keras_resnet.support.progress import Progress
 from keras_resnet.training import checkpoints, logs, optimizers
 from keras_resnet.training.schedules import Controller
 from keras_resnet.training.sums import Sums
 
+logger = logging.getLogger(__name__)
 # A preempted machine is given 30 s or less; the promise is 15.
 _GRACE_SECONDS = 12
 # Steps between two looks at the losses. Each look waits for the device.
@@ -269,7 +271,7 @@ class _Run(keras.callbacks.CallbackList):
             self.seconds_before = self.saved_seconds = found.metadata["seconds"]
             if self.chief:
                 checkpoints.set_aside(self.workdir, after=found.step)
-            say(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
+            logger.info(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
         on_begin()
         self.keep_metrics()
         self.epoch_began = (self.step, self.started)
@@ -408,7 +410,9 @@ class _Run(keras.callbacks.CallbackList):
                 signal.signal(number, handler)
 
     def _give_up(self):
-        say(f"Ended in the middle of a step: the last checkpoint is of step {self.saved_step}.")
+        logger.warning(
+            f"Ended in the middle of a step: the last checkpoint is of step {self.saved_step}."
+        )
         os._exit(128 + self.signum)
 
     # --- what Keras' fit calls
@@ -550,5 +554,5 @@ class _Run(keras.callbacks.CallbackList):
         logs.append(self.workdir, row)
         if self.evaluate:
             right = f"{count.accuracy:.2%} of {count.examples} {self.evaluated} pictures right"
-            say(f"epoch {row['epoch']:g}: {right}")
+            logger.info(f"epoch {row['epoch']:g}: {right}")
         self.on_rows(logs.rows(self.workdir))

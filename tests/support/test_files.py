@@ -49,13 +49,13 @@ def test_a_run_in_a_bucket_goes_on_as_one_on_a_disk(bucket, tmp_path):
     ]
 
 
-def test_damaged_checkpoint_in_a_bucket(bucket, capsys):
+def test_damaged_checkpoint_in_a_bucket(bucket, caplog):
     checkpoints.save(bucket, 1, {"a": np.arange(3)}, {})
     checkpoints.save(bucket, 2, {"a": np.arange(3)}, {})
     newest = bucket / "checkpoint-000000002.npz"
     newest.write_bytes(newest.read_bytes()[:100])
     assert checkpoints.newest(bucket).step == 1
-    assert f"{newest} is damaged" in capsys.readouterr().err
+    assert f"{newest} is damaged" in caplog.text
 
 
 def test_what_cannot_be_written_is_one_sentence(bucket, tmp_path, monkeypatch):

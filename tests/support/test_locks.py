@@ -169,16 +169,16 @@ def test_the_second_run_is_refused_and_a_killed_one_stops_nobody(running, tmp_pa
     assert (again.code, again.out) == (0, ""), again.err
 
 
-def test_a_run_may_hold_its_folder_twice_and_a_bucket_is_not_locked(tmp_path, monkeypatch, capsys):
+def test_a_run_may_hold_its_folder_twice_and_a_bucket_is_not_locked(tmp_path, monkeypatch, caplog):
     locks.hold(tmp_path)
     locks.hold(f"{tmp_path}/../{tmp_path.name}")
     locks.hold("gs://nobody/there")
     assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
     monkeypatch.setattr(files, "lock", lambda descriptor: None)
     (tmp_path / "other").mkdir()
     locks.hold(tmp_path / "other")
-    assert "other cannot be locked, its file system has no locks" in capsys.readouterr().err
+    assert "other cannot be locked, its file system has no locks" in caplog.text
 
 
 @pytest.mark.parametrize("recipe", ["cifar10", "imagenet"])

@@ -2,13 +2,15 @@
 
 import contextlib
 import functools
+import logging
 import pathlib
 
 import numpy as np
 
 from keras_resnet.data.dataset import HELD_OUT, Encoded, Source, Split
 from keras_resnet.data.sources import layouts, listing
-from keras_resnet.support.progress import say
+
+logger = logging.getLogger(__name__)
 
 
 def load(path: pathlib.Path, on_bad: str | None, held_out: str = "test") -> Source:
@@ -59,7 +61,7 @@ def _source(path, trees, archives, on_bad, held_out):
     labelled = [split for split in held if layouts.classes(split.entries)]
     test = (labelled or held or [None])[0]
     if labelled and test is not held[0]:
-        say(f"{named}: {held[0].where} has no class folders; {test.where} is tested on.")
+        logger.info(f"{named}: {held[0].where} has no class folders; {test.where} is tested on.")
     learnt = test if train is None else train
     class_names = [] if learnt is None else layouts.classes(learnt.entries)
     if not class_names:
@@ -109,9 +111,11 @@ def _found(named, trees):
         except ValueError as error:
             raise ValueError(f"{where} {error}") from None
         if remarks := tree.remarks():
-            say(f"{where}: {remarks}")
+            logger.info(f"{where}: {remarks}")
         if "" in splits:
-            say(f"{where}: {splits.pop('').where}/ is left out, since its pictures have no labels.")
+            logger.info(
+                f"{where}: {splits.pop('').where}/ is left out, since its pictures have no labels."
+            )
         for kind, (entries, folder) in splits.items():
             place = "/".join(filter(None, (name, folder))) + ("/" if folder else "")
             if name:

@@ -13,6 +13,7 @@ carry, would take as many reads at every start as indexing takes once.
 import functools
 import hashlib
 import io
+import logging
 import os
 import pathlib
 import re
@@ -24,7 +25,9 @@ import numpy as np
 from keras_resnet.data.dataset import HELD_OUT, Encoded, Names, Source, Split
 from keras_resnet.data.sources import tfrecord
 from keras_resnet.support import files
-from keras_resnet.support.progress import clock, say
+from keras_resnet.support.progress import clock
+
+logger = logging.getLogger(__name__)
 
 # train-00000-of-01024, train-00000-of-01024.tfrecord, imagenette-train.tfrecord-00000-of-00016
 _NAME = re.compile(r"(?:.*-)?(\w+?)(?:\.tfrecords?)?-(\d{5,})-of-(\d{5,})(?:\.tfrecords?)?")
@@ -83,7 +86,7 @@ def load(
     base = int(keys == _KEYS and min(index["label"].min() for index in both) >= 1)
     if base:
         last = max(index["label"].max() for index in both)
-        say(f"The labels in {path} are 1 to {last}: taken as 0 to {last - 1}.")
+        logger.info(f"The labels in {path} are 1 to {last}: taken as 0 to {last - 1}.")
     return Source(
         os.path.basename(path.rstrip("/")),
         class_names or _class_names(both, base),
@@ -203,7 +206,7 @@ def _index(path, shards, keys):
             return {"paths": np.array(shards), **held}
         changed = True
     if changed:
-        say(f"Shards of {split} in {path} have changed since they were indexed: once more.")
+        logger.info(f"Shards of {split} in {path} have changed since they were indexed: once more.")
     index = _build(path, split, shards, keys)
     content = io.BytesIO()
     np.savez(content, stamps=stamps, **index)
@@ -216,7 +219,7 @@ def _index(path, shards, keys):
         else:
             kept = f"is kept in {place}"
             break
-    say(f"The index of {split}, {len(index['label'])} pictures, {kept}.")
+    logger.info(f"The index of {split}, {len(index['label'])} pictures, {kept}.")
     return {"paths": np.array(shards), **index}
 
 
@@ -271,7 +274,7 @@ def _build(path, split, shards, keys):
             if now - told_at > 5:
                 told_at = now
                 to_go = clock((now - began) / done * (len(shards) - done))
-                say(f"Indexing {path}: {split} {done}/{len(shards)} shards, {to_go} to go")
+                logger.info(f"Indexing {path}: {split} {done}/{len(shards)} shards, {to_go} to go")
     finally:
         pool.shutdown(cancel_futures=True)
     offset, length, label = np.concatenate(parts).T

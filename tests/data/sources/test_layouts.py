@@ -89,11 +89,11 @@ def test_what_could_be_either_is_refused(write, there, sentence):
 
 
 @pytest.mark.parametrize("name", ["pred", "seg_pred/seg_pred", "unlabeled"])
-def test_pictures_to_predict_beside_splits_are_left_out_and_said(write, name, capfd):
+def test_pictures_to_predict_beside_splits_are_left_out_and_said(write, name, caplog):
     path, _ = write({**files("seg_train/", "seg_test/"), f"{name}/1.png": PNG})
     source = data.load(str(path))
     assert source.class_names == ("cat", "dog") and len(source.test) == 4
-    assert f"{name}/ is left out, since its pictures have no labels" in capfd.readouterr().err
+    assert f"{name}/ is left out, since its pictures have no labels" in caplog.text
 
 
 # --- splits that are there and empty
@@ -103,12 +103,13 @@ FLAT = {f"test/{i}.png": PNG for i in range(5)}
 
 
 @pytest.mark.parametrize("flat", [FLAT, {f"test/test/{i}.png": PNG for i in range(5)}])
-def test_an_unlabelled_test_does_not_win_over_a_labelled_val(write, flat, capfd):
+def test_an_unlabelled_test_does_not_win_over_a_labelled_val(write, flat, caplog):
     path, cut = write({**files("train/", "val/"), **flat})
     for held_out in ("test", "val"):
+        caplog.clear()
         source = data.load(str(path), held_out=held_out)
         assert len(source.test) == 4 and source.test.where == f"{cut}val/"
-        said = "has no class folders" in capfd.readouterr().err
+        said = "has no class folders" in caplog.text
         assert said == (held_out == "test")
 
 

@@ -113,17 +113,17 @@ def test_tf_models_shards(folder, nested):
     )
 
 
-def test_labels_from_zero_stay(tmp_path, capsys):
+def test_labels_from_zero_stay(tmp_path, caplog):
     write(tmp_path, "train", (6,), base=0)
     source = data.load(str(tmp_path))
     assert set(source.train.labels) == {0, 1, 2} and source.test is None
-    assert "taken as" not in capsys.readouterr().err
+    assert "taken as" not in caplog.text
 
 
-def test_the_offset_is_named(tmp_path, capsys):
+def test_the_offset_is_named(tmp_path, caplog):
     write(tmp_path, "train", (6,))
     data.load(str(tmp_path))
-    assert "are 1 to 3: taken as 0 to 2." in capsys.readouterr().err
+    assert "are 1 to 3: taken as 0 to 2." in caplog.text
 
 
 def bare(i, label):
@@ -194,10 +194,10 @@ def stamped(monkeypatch):
     monkeypatch.setattr(tfrecord, "stamp", found)
 
 
-def test_the_index_is_built_once(folder, stamped, monkeypatch, capsys):
+def test_the_index_is_built_once(folder, stamped, monkeypatch, caplog):
     write(folder, "train", (3, 4))
     first = contents(data.load(folder).train)
-    assert f"is kept in {folder}/train-index-" in capsys.readouterr().err
+    assert f"is kept in {folder}/train-index-" in caplog.text
     scans = []
     scan = tfrecord.scan
     monkeypatch.setattr(tfrecord, "scan", lambda *args: scans.append(args) or scan(*args))
@@ -206,7 +206,7 @@ def test_the_index_is_built_once(folder, stamped, monkeypatch, capsys):
     assert len(contents(data.load(folder).train)) == 8 and len(scans) == 2
 
 
-def test_labels_that_were_changed_in_place_are_read_anew(folder, stamped, capsys):
+def test_labels_that_were_changed_in_place_are_read_anew(folder, stamped, caplog):
     """The sizes stay, and on a disk the time of modification is set back."""
     [path] = write(folder, "train", (6,))
     assert data.load(folder).train.labels.tolist() == [0, 1, 2] * 2
@@ -217,15 +217,15 @@ def test_labels_that_were_changed_in_place_are_read_anew(folder, stamped, capsys
         assert os.stat(path).st_size == before.st_size
         assert os.stat(path).st_mtime_ns == before.st_mtime_ns
     assert data.load(folder).train.labels.tolist() == [2, 1, 0] * 2
-    assert "Shards of train in" in capsys.readouterr().err
+    assert "Shards of train in" in caplog.text
     assert len([name for name in tf.io.gfile.listdir(folder) if "-index-" in name]) == 1
 
 
-def test_where_a_store_gives_no_times_no_index_is_kept(tmp_path, capsys):
+def test_where_a_store_gives_no_times_no_index_is_kept(tmp_path, caplog):
     folder = f"ram://{tmp_path.name}/untimed"
     write(folder, "train", (6,))
     assert data.load(folder).train.labels.tolist() == [0, 1, 2] * 2
-    assert "cannot be kept (the store does not say when files change)" in capsys.readouterr().err
+    assert "cannot be kept (the store does not say when files change)" in caplog.text
     write(folder, "train", (6,), lambda i: example(i, 3 - i % 3))
     assert data.load(folder).train.labels.tolist() == [2, 1, 0] * 2
 
