@@ -100,10 +100,10 @@ weights.save(model, sys.argv[1])
 """
 _LABELLED = """
 import sys
-sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]
-import common
+sys.path.insert(0, sys.argv.pop(1))
 import export
 import numpy as np
+from keras_resnet.commands import start
 from keras_resnet.support import label_files
 def run():
     model, _, shown_as = export.served()
@@ -114,7 +114,7 @@ def run():
     pictures, places = export.shown(split, shown_as)
     np.savez(export.FLAGS.out, pictures=np.stack(pictures), labels=classes[split.labels[places]])
     model.save(export.FLAGS.out.removesuffix(".npz") + ".keras")
-common.start(run, required=("weights", "out", "data", "labels"))
+start.run(run, required=("weights", "out", "data", "labels"))
 """
 
 
@@ -310,8 +310,7 @@ def accuracy(folder):
     labelled = folder / "labelled.npz"
     known = {name: getattr(FLAGS, name) for name in ("data", "model", "weights", "labels")}
     given = [f"--{name}={value}" for name, value in known.items()]
-    paths = str(EXPORT.parent), str(EXPORT.parents[1] / "recipes")
-    program("-c", _LABELLED, *paths, *given, f"--out={labelled}")
+    program("-c", _LABELLED, str(EXPORT.parent), *given, f"--out={labelled}")
     kit = Kit(folder, labelled.with_suffix(".keras"), f"--labels={FLAGS.labels}")
     specs, results = told(kit, FLAGS.batch, pictures=str(labelled), network=FLAGS.model)
     specs.pop("predict", None)  # keras.applications has not all networks

@@ -23,21 +23,26 @@ final.json: test_correct, test_examples, test_error (a share, 0 to 1), steps, pa
 
 import functools
 import hashlib
-import json
 import os
 import sys
 import time
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import keras
 import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.commands import run
+from keras_resnet.commands.progress import say
 from keras_resnet.data import augment, dataset, draws
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.fronts import Preprocessing
-from keras_resnet.support import files, progress
 from keras_resnet.training import logs, optimizers, runtime, schedules
 
 FLAGS = flags.FLAGS
@@ -46,7 +51,7 @@ flags.DEFINE_string(
     None,
     "digits; a TFDS name as cifar10; a folder or zip of pictures by class; CIFAR's batches.",
 )
-common.define_run(model="ResNet20", steps=64000, batch_size=128)
+run.define(model="ResNet20", steps=64000, batch_size=128)
 flags.DEFINE_enum(
     "shortcut",
     None,
@@ -80,15 +85,15 @@ WARM_UP = 0.01  # of ResNet-110
 SHEET = 48  # pictures on predictions.png
 
 
-def run() -> dict:
+def main() -> dict:
     started = time.monotonic()
     constructor = applications.get(FLAGS.model)
     controller = rate_controller()
-    workdir = common.make_workdir()
+    workdir = run.make_workdir()
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures
-    source = common.training_data()
+    source = run.training_data()
     for name in ("train", "test"):
         if getattr(source, name) is None:
             raise ValueError(
@@ -119,14 +124,9 @@ def run() -> dict:
 
     # --- training
     def begin():
-        files.write(workdir / "flags.txt", common.flags_text())
-        files.write(workdir / "versions.txt", runtime.versions())
-        if left_out:
-            files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in left_out))
-            progress.say(
-                f"{len(left_out)} unreadable training files left out: see {workdir}/left_out.txt."
-            )
-        progress.say(
+        run.describe(workdir)
+        run.leave_out(workdir, left_out)
+        say(
             f"{FLAGS.model}, {parameters:,} parameters; {len(train):,} training and {len(test):,} "
             f"test pictures of {'x'.join(map(str, shape))} in {classes} classes; "
             f"{keras.backend.backend()}, {FLAGS.precision}; "
@@ -158,7 +158,7 @@ def run() -> dict:
         evaluate=evaluate if held_out is not None else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         on_begin=begin,
-        on_rows=common.shown_as_it_runs(workdir),
+        on_rows=run.draw(workdir),
     )
 
     # --- result
@@ -183,10 +183,10 @@ def run() -> dict:
         size=shape[0],
         resize=shape[0],
         class_names=tuple(source.class_names),
-        source=f"recipes/cifar10.py on {common.data_name()}",
+        source=f"recipes/cifar10.py on {run.data_name()}",
         accuracy={"test_examples": tested.examples, "test_correct": tested.correct},
     )
-    common.save(saved, workdir, contract)
+    run.save(saved, workdir, contract)
     some = np.linspace(0, len(test) - 1, min(SHEET, len(test))).astype(int)
     plots.predictions(
         test.pictures[some],
@@ -204,15 +204,15 @@ def run() -> dict:
         "weights_sha256": training.weights_sha256(model),
         "seconds": round(seconds, 1),
     }
-    files.write(workdir / "final.json", json.dumps(final) + "\n")
-    progress.say(closing_words(workdir, tested))
+    run.finish(workdir, final)
+    say(closing_words(workdir, tested))
     return final
 
 
 def rate_controller():
     if FLAGS.schedule == "one_cycle":
         return schedules.Controller(schedules.one_cycle(FLAGS.rate, FLAGS.steps, FLAGS.rise))
-    boundaries = common.integers("boundaries")
+    boundaries = run.integers("boundaries")
     # The paper, 4.2: 0.1 is a little too much for ResNet-110 to begin with.
     warm_up = WARM_UP if FLAGS.model.startswith("ResNet110") else None
     return schedules.Controller(schedules.piecewise(FLAGS.rate, boundaries), warm_up=warm_up)
@@ -272,4 +272,4 @@ def closing_words(workdir, tested):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("data", "workdir"))
+    start.run(main, required=("data", "workdir"))

@@ -20,13 +20,19 @@ import hashlib
 import os
 import pathlib
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import keras
 import numpy as np
 from absl import flags
 
 from keras_resnet import applications, weights
-from keras_resnet.support import files, progress
+from keras_resnet.commands.progress import say
+from keras_resnet.support import files
 from keras_resnet.weights import reference, tensors
 
 FLAGS = flags.FLAGS
@@ -47,7 +53,7 @@ SUFFIXES = (".keras", ".weights.h5", ".safetensors")
 PICTURES = 2
 
 
-def run() -> dict:
+def main() -> dict:
     out = pathlib.Path(FLAGS.out)
     if not FLAGS.out.endswith(SUFFIXES):
         raise ValueError(f"--out ends in one of {', '.join(SUFFIXES)}; got {FLAGS.out}.")
@@ -68,7 +74,7 @@ def run() -> dict:
     pictures = np.random.default_rng(0).uniform(0, 255, (PICTURES, *model.input_shape[1:]))
     pictures = smooth(pictures).astype(np.float32)
     ours = model.predict_on_batch(pictures)
-    progress.say(f"{FLAGS.weights} is of {found.peer}, {found.classes} classes.")
+    say(f"{FLAGS.weights} is of {found.peer}, {found.classes} classes.")
     difference_in = None
     if found.peer == "keras.applications":
         theirs = getattr(keras.applications, found.content)(
@@ -102,7 +108,7 @@ def run() -> dict:
             difference_out = apart(ours, again.predict_on_batch(pictures))
         accept("written", difference_out)
         sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
-    progress.say(f"{FLAGS.out}: {model.count_params():,} numbers under the names of {written}.")
+    say(f"{FLAGS.out}: {model.count_params():,} numbers under the names of {written}.")
     return {
         "model": FLAGS.model,
         "source": found.peer,
@@ -121,7 +127,7 @@ def referred(state, pictures, model, ours):
     try:
         return apart(ours, reference.logits(state, normalised(pictures, model), strides_on))
     except ImportError:
-        progress.say("Not compared: pip install 'keras-resnet-he[torch]' to see the difference.")
+        say("Not compared: pip install 'keras-resnet-he[torch]' to see the difference.")
         return None
 
 
@@ -146,7 +152,7 @@ def apart(ours, theirs):
 def accept(what, difference):
     if difference is None:
         return
-    progress.say(f"Logits as {what}: {difference:.1e} from the reference, relative to the largest.")
+    say(f"Logits as {what}: {difference:.1e} from the reference, relative to the largest.")
     if not difference <= FLAGS.tolerance:
         raise ValueError(
             f"The weights as {what} give logits {difference:.1e} away from the reference, more than "
@@ -155,4 +161,4 @@ def accept(what, difference):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("model", "weights", "out"))
+    start.run(main, required=("model", "weights", "out"))

@@ -35,23 +35,27 @@ import pathlib
 import re
 import sys
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, view_of
 
 from keras_resnet import evaluation, weights
+from keras_resnet.commands import networks, run
+from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import dataset, draws, sources, views
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
-from keras_resnet.support import files, label_files, labels, progress
+from keras_resnet.support import files, label_files, labels
 from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
-)
+networks.define()
 flags.DEFINE_list(
     "weights",
     [],
@@ -71,17 +75,7 @@ flags.DEFINE_enum(
     "What the data has beside train, whatever its name, is val as well as test, unless it has both; "
     "data in one piece is used whole unless the flag is given.",
 )
-flags.DEFINE_integer(
-    "size", None, "Side of a crop, pixels; default: what the network was made for.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "resize",
-    None,
-    "Shorter side before the crop, pixels; default: size / 0.875 (256 for 224), or the size itself "
-    "for networks of small pictures, up to 64.",
-    lower_bound=1,
-)
-common.define_interpolation()
+networks.define_view()
 flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
 flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
 flags.DEFINE_integer("batch_size", 64, "Pictures a step, each with all its crops.", lower_bound=1)
@@ -110,7 +104,7 @@ SHEET = 48  # mistakes that are drawn
 HELD = 16  # batches' worth of whole pictures that wait for others of their size
 
 
-def run() -> dict:
+def main() -> dict:
     tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
     refuse_contradictions()
 
@@ -118,8 +112,8 @@ def run() -> dict:
     on_bad = "skip" if FLAGS.skip_bad else "error"
     held_out = "test" if FLAGS.split == "test" else "val"
     source = sources.load(FLAGS.data, on_bad=on_bad, held_out=held_out)
-    progress.say(f"{FLAGS.data}: {source.summary()}")
-    loaded, files_found = zip(*(network(path, FLAGS.model) for path in FLAGS.weights), strict=True)
+    say(f"{FLAGS.data}: {source.summary()}")
+    loaded, files_found = zip(*(networks.network(path) for path in FLAGS.weights), strict=True)
     contract = files_found[0].contract
     classes = loaded[0].output_shape[-1]
     for path, model in zip(FLAGS.weights, loaded, strict=True):
@@ -129,10 +123,10 @@ def run() -> dict:
                 "only networks of the same classes can be averaged."
             )
     refuse_mixed_interpolations(files_found)
-    shown = view_of(loaded[0], contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    shown = networks.view_of(loaded[0], contract)
     size, resize, interpolation = shown
     side = None if FLAGS.scales else size
-    networks = [evaluation.logits(model, (side, side)) for model in loaded]
+    nets = [evaluation.logits(model, (side, side)) for model in loaded]
 
     # --- pictures
     split = chosen_split(source)
@@ -161,21 +155,19 @@ def run() -> dict:
     if interpolation != "bilinear":
         form += f", {interpolation}"
     words = loaded[0].name if len(loaded) == 1 else f"{len(loaded)} networks, averaged"
-    progress.say(
-        f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {form}."
-    )
+    say(f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {form}.")
 
     # --- evaluation
-    bar, judged, worst, done = progress.Progress(len(split), 1), [], [], 0
+    bar, judged, worst, done = Progress(len(split), 1), [], [], 0
     for pictures, places, real in batches:
-        check_channels(pictures, networks[0])
+        check_channels(pictures, nets[0])
         real = np.asarray(real) > 0
         if not real.any():
             continue
         if scales:
-            shares = evaluation.score_scales(networks, pictures, scales, interpolation)
+            shares = evaluation.score_scales(nets, pictures, scales, interpolation)
         else:
-            shares = evaluation.score(networks, pictures)
+            shares = evaluation.score(nets, pictures)
         shares, places = shares[real], np.asarray(places)[real]
         if sets:
             targets[places] = evaluation.likeliest(shares, [sets[place] for place in places])
@@ -192,15 +184,15 @@ def run() -> dict:
 
     # --- result
     if len(split) - done + len(split.bad):
-        progress.say(f"{len(split) - done + len(split.bad)} files that are no pictures left out.")
+        say(f"{len(split) - done + len(split.bad)} files that are no pictures left out.")
     if FLAGS.per_class:
         print(table(verdicts, names))
     if FLAGS.confusion:
         plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
-        progress.say(f"Drawn: {FLAGS.confusion}.")
+        say(f"Drawn: {FLAGS.confusion}.")
     if FLAGS.mistakes and worst:
         show_mistakes(worst, split, targets, names, shown)
-    progress.say(
+    say(
         f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
         f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
     )
@@ -262,11 +254,11 @@ def check_channels(pictures, model):
 def chosen_split(source):
     split = source.train if FLAGS.split == "train" else source.test
     if split is None and not FLAGS["split"].present:
-        progress.say(f"{FLAGS.data} is in one piece: used whole.")
+        say(f"{FLAGS.data} is in one piece: used whole.")
         split = source.train
     if split is None:
         raise ValueError(f"--data={FLAGS.data} has no {FLAGS.split} split.")
-    common.refuse_unlabelled(split, "evaluate on")
+    run.refuse_unlabelled(split, "evaluate on")
     if split.bad and not FLAGS.skip_bad:
         raise ValueError(
             f"{len(split.bad)} files to evaluate on are no pictures ({'; '.join(split.bad[:3])}): mend "
@@ -434,7 +426,7 @@ def write_card(networks, files_found, form, final):
             f"| {name} | {row['examples']} | {' | '.join(shares)} | {row['loss']:.4f} | `{row['command']}` |"
         )
     files.write(readable, "\n".join(lines) + "\n")
-    progress.say(f"Written: {readable} and {path.name}.")
+    say(f"Written: {readable} and {path.name}.")
 
 
 def command():
@@ -474,7 +466,7 @@ def show_mistakes(worst, split, targets, names, form):
         print(
             f"{files[place]}: {names[guess]} {row[guess]:.1%}, is {names[target]} {row[target]:.1%}"
         )
-    progress.say(f"Drawn: {FLAGS.mistakes}.")
+    say(f"Drawn: {FLAGS.mistakes}.")
 
 
 def table(verdicts, names):
@@ -497,4 +489,4 @@ def table(verdicts, names):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("weights", "data"))
+    start.run(main, required=("weights", "data"), remedies=run.SKIP_BAD)

@@ -1,7 +1,7 @@
 """Where in pictures a network saw what it says: Grad-CAM heat maps (Selvaraju 2017) as PNG.
 
-    python recipes/grad_cam.py --weights=runs/cells/model.keras --pictures=cells/val --out=heat
-    python recipes/grad_cam.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
+    python recipes/explain.py --weights=runs/cells/model.keras --pictures=cells/val --out=heat
+    python recipes/explain.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
     --out=heat
 
 Each picture x.jpg gives x.jpg.png in --out: left what the network was shown (shorter side to
@@ -14,23 +14,27 @@ The last line is JSON: pictures, explained (a list of file, class, probability).
 import io
 import pathlib
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, view_of
 from PIL import Image
 
 from keras_resnet import evaluation
+from keras_resnet.commands import networks
+from keras_resnet.commands.progress import say
 from keras_resnet.data import images, views
 from keras_resnet.data.sources import listing
 from keras_resnet.evaluation import grad_cam
-from keras_resnet.support import files, labels, progress
+from keras_resnet.support import files, labels
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
-)
+networks.define()
 flags.DEFINE_string("weights", None, "The network's file.")
 flags.DEFINE_string("pictures", None, "A picture, or a folder of pictures, at any depth.")
 flags.DEFINE_string("out", None, "Folder for the PNGs.")
@@ -40,27 +44,17 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "stage", None, "Whose maps, 2 for conv2_x (paper, Table 1); default: the last's."
 )
-flags.DEFINE_integer(
-    "size", None, "Side of the crop, pixels; default: what the network was made for.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "resize",
-    None,
-    "Shorter side before the crop, pixels; default: what the weights say, else size / 0.875, or the "
-    "size itself up to 64.",
-    lower_bound=1,
-)
-common.define_interpolation()
+networks.define_view()
 
 BATCH = 16  # pictures a step
 
 
-def run() -> dict:
+def main() -> dict:
     tf.get_logger().setLevel("ERROR")  # it minds that each size is traced
     paths, root = found_pictures()
-    model, found = network(FLAGS.weights, FLAGS.model)
+    model, found = networks.network(FLAGS.weights)
     contract = found.contract
-    shown_as = view_of(model, contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    shown_as = networks.view_of(model, contract)
     net = evaluation.logits(model, shown_as[:1] * 2)
     names = class_names(net, contract)
     asked = asked_class(names, contract)
@@ -82,8 +76,8 @@ def run() -> dict:
             place.parent.mkdir(parents=True, exist_ok=True)
             files.write(place, png.getvalue())
             rows.append({"file": file, "class": names[label], "probability": float(share[label])})
-            progress.say(f"{file}: {names[label]} {share[label]:.1%}")
-    progress.say(f"{len(rows)} drawn in {out}.")
+            say(f"{file}: {names[label]} {share[label]:.1%}")
+    say(f"{len(rows)} drawn in {out}.")
     return {"pictures": len(rows), "explained": rows}
 
 
@@ -98,7 +92,7 @@ def found_pictures():
         )
     listed = listing.folder(path)
     if remarks := listed.remarks():
-        progress.say(remarks)
+        say(remarks)
     found = [path / name for name in listed.pictures()]
     if not found:
         raise ValueError(f"{path} holds no pictures ({', '.join(listing.SUFFIXES)}).")
@@ -145,4 +139,4 @@ def asked_class(names, contract):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("weights", "pictures", "out"))
+    start.run(main, required=("weights", "pictures", "out"))

@@ -44,29 +44,31 @@ are no pictures), parameters (that trained), weights_sha256, seconds
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import time
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, view_of
 
 from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.commands import networks, run
+from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import windows
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
-from keras_resnet.support import files, progress
 from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
 
 FLAGS = flags.FLAGS
-common.define_export()
-flags.DEFINE_string(
-    "model", None, "Any name of keras_resnet.list_models(); a file that says its own needs none."
-)
+run.define_workdir()
+networks.define()
 flags.DEFINE_string(
     "weights",
     None,
@@ -74,9 +76,6 @@ flags.DEFINE_string(
     "network, for comparison.",
 )
 flags.DEFINE_string("data", None, "A folder or zip of pictures by class.")
-flags.DEFINE_string(
-    "workdir", None, "Folder for everything that the run leaves; resumed if it has a checkpoint."
-)
 flags.DEFINE_enum("mode", "linear", transfer.MODES, "What trains: see above.")
 flags.DEFINE_enum(
     "bn", "frozen", [*transfer.NORMS, "recalibrate"], "Batch normalisations in what trains."
@@ -94,22 +93,8 @@ flags.DEFINE_integer("batch_size", 32, "Pictures an update.", lower_bound=1)
 flags.DEFINE_float("rate", 0.01, "Highest learning rate.", lower_bound=0.0)
 flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels that train.", lower_bound=0.0)
 flags.DEFINE_float("area", 0.35, "Smallest share of the picture in a training window.", 0.01, 1.0)
-flags.DEFINE_integer(
-    "size", None, "Pixels of a crop; default: what the network was made for.", lower_bound=32
-)
-flags.DEFINE_integer(
-    "resize",
-    None,
-    "Pixels of the shorter side before evaluation's crop; default: what the weights say, else size / "
-    "0.875, or the size itself up to 64.",
-    lower_bound=32,
-)
-common.define_interpolation()
+networks.define_view(smallest=32)
 flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
-flags.DEFINE_integer("seed", 0, "Of the head, splits, order and windows.", 0, 2**32 - 1)
-flags.DEFINE_float(
-    "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
-)
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
@@ -123,20 +108,20 @@ class Enough(Exception):
     """The holdout does not get better any more."""
 
 
-def run() -> dict:
+def main() -> dict:
     started = time.monotonic()
     tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
     refuse_contradictions()
     runtime.prepare(seed=FLAGS.seed)
 
     # --- pictures
-    source = common.training_data(on_bad="skip" if FLAGS.skip_bad else None)
+    source = run.training_data(on_bad="skip" if FLAGS.skip_bad else None)
     train, held_out, test = three_splits(source)
     classes = len(source.class_names)
 
     # --- network
     loaded, contract = beginning()
-    shown_as = view_of(loaded, contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    shown_as = networks.view_of(loaded, contract)
     size, resize, _ = shown_as
     trunk = evaluation.logits(loaded, (size, size))
     if trunk.input_shape[-1] != 3:
@@ -147,7 +132,7 @@ def run() -> dict:
     transfer.freeze(net, FLAGS.mode, "frozen" if FLAGS.bn == "frozen" else "train")
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
     view = views.center(*shown_as)
-    workdir = common.make_workdir()
+    workdir = run.make_workdir()
     left_out = logs.LeftOut(workdir)
 
     def shown(split):
@@ -166,15 +151,14 @@ def run() -> dict:
 
     # --- training
     def begin():
-        files.write(workdir / "flags.txt", common.flags_text())
-        files.write(workdir / "versions.txt", runtime.versions())
+        run.describe(workdir)
         old = trunk.output_shape[-1]
-        progress.say(
+        say(
             f"{net.name}: its head of {old} classes gives way to a new one of {classes} "
             f"({listed(source.class_names)}); pictures of {size} in {resize}."
         )
-        progress.say(f"--mode={FLAGS.mode} --bn={FLAGS.bn}: {transfer.describe(net)}")
-        progress.say(
+        say(f"--mode={FLAGS.mode} --bn={FLAGS.bn}: {transfer.describe(net)}")
+        say(
             f"{len(train):,} pictures to train on, {len(held_out):,} held out, {len(test):,} to test "
             f"on; {np.min(counts)} to {np.max(counts)} a class, class weights: {FLAGS.class_weights}; "
             f"ready in {time.monotonic() - started:.0f} s."
@@ -195,7 +179,7 @@ def run() -> dict:
             weights.save(net, workdir / "best.weights.h5")
         return count
 
-    show = common.shown_as_it_runs(workdir)
+    show = run.draw(workdir)
 
     def on_rows(rows):
         show(rows)
@@ -222,13 +206,13 @@ def run() -> dict:
             on_rows=on_rows,
         )
     except Enough:
-        progress.say(f"No better epoch among the last {FLAGS.patience}: training ends.")
+        say(f"No better epoch among the last {FLAGS.patience}: training ends.")
     rows = logs.rows(workdir)
     net.load_weights(str(workdir / "best.weights.h5"))
-    progress.say(f"The weights of epoch {best(rows)['epoch']:g} are kept.")
+    say(f"The weights of epoch {best(rows)['epoch']:g} are kept.")
     if FLAGS.bn == "recalibrate":
         examples = transfer.recalibrate(net, shown(train))
-        progress.say(f"Batch normalisations: statistics averaged over {examples:,} pictures.")
+        say(f"Batch normalisations: statistics averaged over {examples:,} pictures.")
 
     # --- result
     places = dataclasses.replace(test, labels=np.arange(len(test), dtype=np.int32))
@@ -256,13 +240,9 @@ def run() -> dict:
     save_model(net, workdir, contract, source, shown_as, final)
     draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
     print(table(verdicts, source.class_names))
-    if bad:
-        files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in bad))
-        progress.say(
-            f"{len(bad)} files that are no pictures were left out: {workdir}/left_out.txt."
-        )
-    files.write(workdir / "final.json", json.dumps(final) + "\n")
-    progress.say(
+    run.leave_out(workdir, bad)
+    run.finish(workdir, final)
+    say(
         f"{total.correct} of {total.examples} test pictures right: {total.accuracy:.2%}. In {workdir}: "
         "model.keras, final.json, curves.png, confusion.png, mistakes.png, metrics.jsonl."
     )
@@ -295,7 +275,7 @@ def three_splits(source):
             "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
         )
     if test is not None:
-        common.refuse_unlabelled(test, "test on")
+        run.refuse_unlabelled(test, "test on")
     if test is not None and test.bad and not FLAGS.skip_bad:
         raise ValueError(
             f"{len(test.bad)} files to test on are no pictures ({'; '.join(test.bad[:3])}): mend or "
@@ -303,7 +283,7 @@ def three_splits(source):
         )
     if test is None:
         train, test = dataset.holdout(train, share(train), FLAGS.seed)
-        progress.say(
+        say(
             f"{FLAGS.data} is in one piece: {len(test):,} pictures, by class, are set aside as test."
         )
     train, held_out = dataset.holdout(train, share(train), FLAGS.seed + 1)
@@ -334,7 +314,7 @@ def class_weights(counts):
 def beginning():
     """(the network to begin with, the contract of its weights)."""
     if FLAGS.weights != "none":
-        model, found = network(FLAGS.weights, FLAGS.model, trunk=True)
+        model, found = networks.network(FLAGS.weights, trunk=True)
         return model, found.contract
     if not FLAGS.model:
         raise ValueError("--model is missing: --weights=none builds it anew.")
@@ -351,7 +331,7 @@ def save_model(net, workdir, contract, source, form, final):
     before = f" ({contract.source})" if contract.source else ""
     known = {name.lower(): name for name in applications.list_models()}
     accuracy = {name: final[name] for name in ("correct", "examples", "accuracy")}
-    common.save(
+    run.save(
         saved,
         workdir,
         dataclasses.replace(
@@ -447,4 +427,4 @@ def listed(names, most=4):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("weights", "data", "workdir"))
+    start.run(main, required=("weights", "data", "workdir"), remedies=run.SKIP_BAD)

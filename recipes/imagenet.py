@@ -22,24 +22,29 @@ top5 (shares, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, 
 import dataclasses
 import functools
 import hashlib
-import json
 import time
 
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import keras
 import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.commands import networks, run
+from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import mixing, randaugment, windows
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
-from keras_resnet.support import files, progress
 from keras_resnet.training import logs, optimizers, runtime, schedules, strategies
 
 FLAGS = flags.FLAGS
-common.define_run(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
+run.define(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
 flags.DEFINE_string(
     "data",
     None,
@@ -81,7 +86,7 @@ flags.DEFINE_float("mixup", 0.0, "Beta's parameter; 0: none (Zhang 2018).", 0.0)
 flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
 flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
 flags.DEFINE_integer("eval_resize", 256, "Pixels, the shorter side that it is cut from.", 32)
-common.define_interpolation("bilinear")
+networks.define_interpolation("bilinear")
 flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
 # --- loss
 flags.DEFINE_enum(
@@ -145,7 +150,7 @@ BELONGS = {
 INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which it is said
 
 
-def run() -> dict | None:
+def main() -> dict | None:
     started = time.monotonic()
     check_flags()
     constructor = applications.get(FLAGS.model)
@@ -154,7 +159,7 @@ def run() -> dict | None:
         FLAGS.strategy, tpu=FLAGS.tpu, zone=FLAGS.zone, project=FLAGS.project
     )
     devices.check(FLAGS.batch_size, pairs=FLAGS.mixup > 0 or FLAGS.cutmix > 0)
-    workdir = common.make_workdir(devices.chief)
+    workdir = run.make_workdir(devices.chief)
     runtime.prepare(seed=FLAGS.seed, precision=FLAGS.precision)
 
     # --- pictures
@@ -196,21 +201,20 @@ def run() -> dict | None:
     def begin():
         if not devices.chief:
             return
-        files.write(workdir / "flags.txt", common.flags_text())
-        files.write(workdir / "versions.txt", runtime.versions())
-        progress.say(
+        run.describe(workdir)
+        say(
             f"{FLAGS.model}, {parameters:,} parameters; {feed.examples:,} training pictures in "
             f"{len(feed.class_names)} classes, evaluated on {feed.evaluated_on}; "
             f"{keras.backend.backend()}, {devices.replicas} device(s), {FLAGS.precision}; "
             f"ready in {time.monotonic() - started:.0f} s."
         )
 
-    show = common.shown_as_it_runs(workdir) if devices.chief else None
+    show = run.draw(workdir) if devices.chief else None
 
     def on_rows(rows):
         show(rows)
         if rows and rows[-1]["input_wait"] > INPUT_BOUND:
-            progress.say(
+            say(
                 f"{rows[-1]['input_wait']:.0%} of this epoch's time went by in waiting for input: "
                 "more CPU cores a device, TFRecord shards in place of single files, --noantialias "
                 "and --randaugment=0 make it faster."
@@ -261,7 +265,7 @@ def run() -> dict | None:
         resize=FLAGS.eval_resize,
         interpolation=FLAGS.interpolation,
         class_names=tuple(feed.class_names),
-        source=f"recipes/imagenet.py on {common.data_name()}",
+        source=f"recipes/imagenet.py on {run.data_name()}",
         accuracy={
             "evaluated_on": feed.evaluated_on,
             "examples": tested.examples,
@@ -269,13 +273,9 @@ def run() -> dict | None:
             "top5_correct": tested.top5_correct,
         },
     )
-    common.save(saved, workdir, contract)
+    run.save(saved, workdir, contract)
     lines = sorted({*feed.bad, *left_out.lines()})
-    if lines:
-        files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in lines))
-        progress.say(
-            f"{len(lines)} files are no pictures and were left out: {workdir}/left_out.txt."
-        )
+    run.leave_out(workdir, lines)
     final = {
         "evaluated_on": feed.evaluated_on,
         "examples": tested.examples,
@@ -289,8 +289,8 @@ def run() -> dict | None:
         "weights_sha256": training.weights_sha256(saved),
         "seconds": round(seconds, 1),
     }
-    files.write(workdir / "final.json", json.dumps(final) + "\n")
-    progress.say(
+    run.finish(workdir, final)
+    say(
         f"{tested.correct} of {tested.examples} pictures right ({feed.evaluated_on}): "
         f"{tested.accuracy:.2%}, top-5 {tested.top5_accuracy:.2%}. In {workdir}: model.keras, "
         "final.json, curves.png, metrics.jsonl."
@@ -331,7 +331,7 @@ def rate_controller():
     schedule = {
         "constant": lambda: schedules.constant(FLAGS.rate),
         "plateau": lambda: schedules.constant(FLAGS.rate),
-        "steps": lambda: schedules.piecewise(FLAGS.rate, common.integers("boundaries")),
+        "steps": lambda: schedules.piecewise(FLAGS.rate, run.integers("boundaries")),
         "cosine": lambda: schedules.cosine(FLAGS.rate, FLAGS.steps),
     }[FLAGS.schedule]()
     if FLAGS.warm_up:
@@ -389,7 +389,7 @@ class Pictures:
         self.share = FLAGS.batch_size // devices.workers
         self.labels, self.names, self.bad = np.zeros(0, np.int32), (), ()
         on_bad_file = "skip" if FLAGS.skip_bad else None
-        source = common.training_data(on_bad=on_bad_file, held_out="val")
+        source = run.training_data(on_bad=on_bad_file, held_out="val")
         if FLAGS.data == "fake":
             self.class_names, self.examples = source.class_names, len(source.train)
             self.evaluated_on = "one batch of noise"
@@ -400,7 +400,7 @@ class Pictures:
             self.evaluated_on, self.test = "the training pictures", skipping_bad(train)
         else:
             self.evaluated_on, self.test = "the validation split", encoded(source.test, "test")
-            common.refuse_unlabelled(self.test, "evaluate on")
+            run.refuse_unlabelled(self.test, "evaluate on")
         self.class_names, self.examples = source.class_names, len(train)
         self.labels, self.names, self.bad = train.labels, train.pictures.names, train.bad
         self.on_bad = on_bad
@@ -486,4 +486,4 @@ def fingerprint(pictures):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("data", "workdir"))
+    start.run(main, required=("data", "workdir"), remedies=run.SKIP_BAD)

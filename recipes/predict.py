@@ -19,15 +19,20 @@ import json
 import logging
 import sys
 
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
 from keras_resnet.serving import environment
 
 environment.prepare()
-import common  # before what imports Keras: see there
+start.prepare(__name__)
 from absl import flags
 from etils import epath
 
+from keras_resnet.commands.progress import say
 from keras_resnet.serving import saved_model_ops
-from keras_resnet.support import files, locks, progress
+from keras_resnet.support import files, locks
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("saved_model", None, "A version's folder, as savedmodels/export.py writes it.")
@@ -45,7 +50,7 @@ flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
 BEAM_ARGUMENTS = []
 
 
-def run() -> dict:
+def main() -> dict:
     from keras_resnet.serving import beam
 
     # --- what is to be done
@@ -67,7 +72,7 @@ def run() -> dict:
         return beam.shard_name("predictions", shard.number, count, FLAGS.format)
 
     missing = [shard for shard in shards if name(shard) not in there]
-    progress.say(f"{len(items):,} pictures, {count:,} shards, {len(missing):,} of them to be made.")
+    say(f"{len(items):,} pictures, {count:,} shards, {len(missing):,} of them to be made.")
 
     # --- the pipeline
     if missing:
@@ -120,4 +125,4 @@ if __name__ == "__main__":
     if "--" in sys.argv:
         at = sys.argv.index("--")
         sys.argv, BEAM_ARGUMENTS = sys.argv[:at], sys.argv[at + 1 :]
-    common.start(run, required=("saved_model", "input", "output"))
+    start.run(main, required=("saved_model", "input", "output"))

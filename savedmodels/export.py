@@ -29,14 +29,18 @@ import shlex
 import sys
 import tempfile
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "recipes"))
-import common  # first: see there
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from networks import network, view_of
 
 from keras_resnet import analysis, weights
+from keras_resnet.commands import networks
 from keras_resnet.data import dataset, sources, views
 from keras_resnet.data.feeds import stream
 from keras_resnet.serving import export, fold
@@ -44,9 +48,7 @@ from keras_resnet.support import files, label_files, progress
 from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "model", None, "Any name of keras_resnet.list_models(); a .keras file brings its own."
-)
+networks.define()
 flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of --model.")
 flags.DEFINE_string(
     "labels",
@@ -62,17 +64,7 @@ flags.DEFINE_enum(
     "precision", "float32", [*fold.PRECISIONS, "int8"], "Of weights and computation; int8: TFLite."
 )
 flags.DEFINE_integer("top", 5, "Classes that predict_bytes names, at most the network's.", 1)
-flags.DEFINE_integer(
-    "size", None, "Side of a crop, pixels; default: what the network was made for.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "resize",
-    None,
-    "Shorter side before the crop, pixels; default: what the weights carry, or size / 0.875 (256 for 224), or the "
-    "size itself up to 64.",
-    lower_bound=1,
-)
-common.define_interpolation()
+networks.define_view()
 flags.DEFINE_bool("webp", False, "Read WebP files too; a server then needs TensorFlow 2.20.")
 flags.DEFINE_string(
     "data", None, "Folder or zip of pictures by class, to calibrate int8 and count on."
@@ -157,8 +149,8 @@ def refuse_contradictions():
 
 def served():
     """The network, the `weights.Found` of its file, and how it is shown pictures (`view_of`)."""
-    model, found = network(FLAGS.weights, FLAGS.model, size=FLAGS.size)
-    shown_as = view_of(model, found.contract, FLAGS.size, FLAGS.resize, FLAGS.interpolation)
+    model, found = networks.network(FLAGS.weights, size=FLAGS.size)
+    shown_as = networks.view_of(model, found.contract)
     return model, found, shown_as
 
 
@@ -354,4 +346,4 @@ def contents(written):
 
 
 if __name__ == "__main__":
-    common.start(run, required=("weights", "out"))
+    start.run(run, required=("weights", "out"))

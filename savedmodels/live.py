@@ -9,11 +9,12 @@ int64 [N]; "pictures" uint8 [N,size,size,C], as evaluation shows them to the net
 The last line is JSON: examples, left_out (files that are no pictures).
 """
 
-import pathlib
-import sys
+import keras_resnet_he
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "recipes"))
-import common  # first: see there
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
 import export as exporting
 import numpy as np
 import tensorflow as tf
@@ -48,4 +49,4 @@ def run() -> dict:
 
 
 if __name__ == "__main__":
-    common.start(run, required=("weights", "data", "answers"))
+    start.run(run, required=("weights", "data", "answers"))

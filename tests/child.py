@@ -62,7 +62,6 @@ def recipe(folder, *flags):
 
 def run_recipe(*flags, recipe=RECIPE):
     sys.argv = [str(recipe), *flags]
-    sys.path.insert(0, str(recipe.parent))
     runpy.run_path(str(recipe), run_name="__main__")
 
 

@@ -17,6 +17,6 @@ from keras_resnet.support import lazy
 __getattr__, __dir__ = lazy.attach(
     __name__,
     augment="Colour CropFlip Mix RandAugment RandomResizedCrop ScaleCrop channel_mean pixel_mean",
-    dataset="Encoded Source Split arrays holdout",
+    dataset="BadFiles Encoded Source Split arrays holdout",
     sources="load",
 )

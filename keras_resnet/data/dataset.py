@@ -16,6 +16,16 @@ from keras_resnet.data.sources import listing
 HELD_OUT = {"test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
 
 
+class BadFiles(ValueError):
+    """Files to evaluate on cannot be read as pictures; `problem` is the sentence without what helps in Python."""
+
+    def __init__(self, problem: str):
+        super().__init__(
+            f"{problem}: repair or remove them, or ask for them to be skipped (on_bad='skip')."
+        )
+        self.problem = problem
+
+
 class Names(Sequence):
     """Names that are made when they are asked for, so that a million of them take no memory.
 
@@ -143,7 +153,8 @@ def arrays(split: Split) -> Split:
     pictures in lossless WebP take 0.1 ms of one core each, 6 s.
 
     Raises:
-        ValueError: pictures of unequal size, a bad file where `on_bad` is "error", or no good one.
+        BadFiles: a bad file where `on_bad` is "error".
+        ValueError: pictures of unequal size, or no good one.
     """
     if not isinstance(split.pictures, Encoded):
         return split
@@ -166,10 +177,9 @@ def arrays(split: Split) -> Split:
             good.append(i)
     if bad and encoded.on_bad == "error":
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise ValueError(
+        raise BadFiles(
             f"{len(bad)} of {len(encoded) + len(split.bad)} files to evaluate on are no readable "
-            f"pictures ({'; '.join(bad[:3])}{more}): mend or remove them, or ask for them to be "
-            "skipped (on_bad='skip')."
+            f"pictures ({'; '.join(bad[:3])}{more})"
         )
     if pictures is None:
         raise ValueError(

@@ -34,7 +34,7 @@ MOVED = {
     "models": "networks.models",
     "optimizers": "training.optimizers",
     "plots": "evaluation.plots",
-    "progress": "support.progress",
+    "progress": "commands.progress",
     "pyramids": "networks.pyramids",
     "quiet": "support.quiet",
     "repeat": "networks.repeat",

@@ -6,7 +6,7 @@ __getattr__, __dir__ = lazy.attach(
     __name__,
     contract="Contract contract_of save",
     found="Found adapt find",
-    native="load",
+    native="UnknownNetwork load",
     peers="save_safetensors",
     published="sha256",
 )

@@ -18,6 +18,17 @@ from keras_resnet.weights import contract as contracts
 _MEMBER = "model.weights.h5"
 
 
+class UnknownNetwork(ValueError):
+    """A file holds a network that is not in the table; `problem` is the sentence without what helps in Python."""
+
+    def __init__(self, problem: str):
+        super().__init__(
+            f"{problem}: pass trust_config=True to build what the file's own config says, if you know where it comes "
+            "from."
+        )
+        self.problem = problem
+
+
 def is_keras(path) -> bool:
     """Whether a file's content is HDF5 or a `.keras` archive, whole or cut off.
 
@@ -73,9 +84,8 @@ def load(path, *, trust_config: bool = False) -> keras.Model:
         model = rebuild.network(described, list(found.values()), claimed and claimed.network)
     except rebuild.Unknown as difference:
         if not trust_config:
-            raise ValueError(
-                f"{path!r} holds a network that is not in keras_resnet's table ({difference}): pass trust_config=True "
-                "to build what the file's own config says, if you know where it comes from."
+            raise UnknownNetwork(
+                f"{path!r} holds a network that is not in keras_resnet's table ({difference})"
             ) from None
         try:
             model = trusted.network(described)

@@ -48,7 +48,7 @@ def parsed(*arguments):
 
 def settings(recipe, *arguments):
     parsed(*arguments)
-    return {flag.name: flag.value for flag in recipe.common.own_flags("recipe_cifar10")}
+    return {flag.name: flag.value for flag in recipe.run.its_flags("recipe_cifar10")}
 
 
 # --- presets

@@ -23,10 +23,9 @@ WHY = "not installed; the test extra brings it"
 
 # Parses one command line a line of standard input, and prints what is wrong with each.
 PARSES = """
-import contextlib, io, json, os, runpy, sys
+import json, runpy, sys
 from absl import app, flags
 app.run = lambda *_, **__: None
-sys.path.insert(0, os.path.dirname(sys.argv[1]))
 recipe = runpy.run_path(sys.argv[1], run_name="__main__")
 FLAGS = flags.FLAGS
 for line in sys.stdin:

@@ -5,7 +5,6 @@ import os
 import pathlib
 import platform
 import signal
-import sys
 import time
 
 import child
@@ -19,17 +18,16 @@ RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 def _starts(folder, worker, rounds):
     """One worker's starts: `make_workdir` in the folder of each round, as number 1 of its container."""
     os.getpid = lambda: 1
-    sys.path.insert(0, str(RECIPES))
-    import common
+    from keras_resnet.commands import run
 
-    common.define_run(model="x", steps=1, batch_size=1)
+    run.define(model="x", steps=1, batch_size=1)
     failed = []
     pathlib.Path(folder, f"ready{worker}").touch()
     for number in range(rounds):
         wait_for(lambda number=number: pathlib.Path(folder, f"go{number}").exists())
-        common.FLAGS(["x", f"--workdir={folder}/run{number}"])
+        run.FLAGS(["x", f"--workdir={folder}/run{number}"])
         try:
-            common.make_workdir(chief=worker == 0)
+            run.make_workdir(chief=worker == 0)
         except Exception as error:
             failed.append(f"{type(error).__name__}: {error}")
         pathlib.Path(folder, f"done{number}.{worker}").touch()

@@ -19,7 +19,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_resnet.data import draws
-from keras_resnet.data.dataset import Split
+from keras_resnet.data.dataset import BadFiles, Split
 from keras_resnet.data.feeds import host
 from keras_resnet.data.feeds.reader import Picture, Reader
 
@@ -278,10 +278,9 @@ class Evaluation:
 
     def _refuse_bad(self):
         if self._strict and (bad := self.bad):  # else it is not asked for: it is copied
-            raise ValueError(
+            raise BadFiles(
                 f"{len(bad)} of the files to evaluate on are no readable pictures "
-                f"({self._reader.summary()}): mend or remove them, or ask for them to be skipped "
-                "(on_bad='skip')."
+                f"({self._reader.summary()})"
             )
 
 

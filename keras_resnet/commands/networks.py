@@ -1,0 +1,125 @@
+"""A trained network from --model and --weights, and how it is shown pictures."""
+
+import zipfile
+
+import keras
+from absl import flags
+
+from keras_resnet import applications, evaluation, weights
+from keras_resnet.data import views
+
+FLAGS = flags.FLAGS
+
+
+def define() -> None:
+    """Defines --model and --trust_config; --weights is the command's."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Any name of keras_resnet.list_models(); a file that names its network needs none.",
+    )
+    flags.DEFINE_bool(
+        "trust_config",
+        False,
+        "Build a .keras file's network as the file's own config says, where it is not in keras_resnet's table: of "
+        "Keras' own layers alone, never of code. For files whose origin you know.",
+    )
+
+
+def define_view(smallest: int = 1) -> None:
+    """Defines --size, --resize and --interpolation."""
+    flags.DEFINE_integer(
+        "size",
+        None,
+        "Side of the crop, pixels; default: what the network was made for.",
+        lower_bound=smallest,
+    )
+    flags.DEFINE_integer(
+        "resize",
+        None,
+        "Shorter side before the crop, pixels; default: what the weights say, else size / 0.875 (256 for 224), or "
+        "the size itself up to 64.",
+        lower_bound=smallest,
+    )
+    define_interpolation()
+
+
+def define_interpolation(default: str | None = None) -> None:
+    """Defines --interpolation; with None it is what the contract of the weights says."""
+    known = "" if default else "; default: as the weights were evaluated, else bilinear"
+    flags.DEFINE_enum(
+        "interpolation", default, list(views.KERNELS), f"How evaluation resizes{known}."
+    )
+
+
+def network(
+    path: str, *, trunk: bool = False, size: int | None = None
+) -> tuple[keras.Model, weights.Found]:
+    """The network of a file of weights: of --model, or of what the file says.
+
+    Args:
+        path: of the file: what a builder's `weights=` reads.
+        trunk: whether a file without a classifier will do; it gets a random one, of one class.
+        size: pixels, side of its pictures, where the file holds weights alone; default: what they were evaluated
+            at, or the network's own.
+
+    Returns:
+        The network, ending in its classifier, and what was found in the file.
+
+    Raises:
+        ValueError: --model contradicts the file or is missing, there is no classifier, or the network is not in the
+            table and --trust_config is not given.
+    """
+    name = FLAGS.model
+    if name:
+        applications.get(name)  # an unknown name before all else
+    found = weights.find(path, name)
+    if found.peer == "keras" and zipfile.is_zipfile(found.path):  # a .keras file by any name
+        try:
+            model = weights.load(path, trust_config=FLAGS.trust_config)
+        except weights.UnknownNetwork as error:
+            raise ValueError(
+                f"{error.problem}: pass --trust_config to build what the file's own config says, if you know where "
+                "it comes from."
+            ) from None
+        evaluation.check(model)
+        known = {known.lower(): known for known in applications.list_models()}
+        if name and known.get(model.name, name) != name:
+            raise ValueError(
+                f"--model={name} contradicts --weights={path}, which holds {known[model.name]}: "
+                "leave --model out."
+            )
+        return model, found
+    name = name or (found.contract.network if found.certain else None)
+    if not name:
+        raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
+    constructor = applications.get(name)
+    if found.classes is not None:
+        side = size or found.contract.size
+        shape = (side, side, found.channels) if side else None
+        return constructor(weights=path, classes=found.classes, input_shape=shape), found
+    if not trunk:
+        raise ValueError(f"--weights={path} has no classifier: use a file of the whole network.")
+    model = constructor(classes=1)
+    for layer in constructor(include_top=False, weights=path).layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    return model, found
+
+
+def view_of(model: keras.Model, contract: weights.Contract) -> tuple[int, int, str]:
+    """What `views.center` takes: pixels of the crop's side, and of the shorter side that it is cut from, and how that
+    is resized: as --size, --resize and --interpolation ask, else as the weights were evaluated, else as the network
+    was built, 256 for 224.
+
+    Raises:
+        ValueError: the crop does not fit.
+    """
+    size = FLAGS.size or contract.size or model.input_shape[1] or 224
+    known = contract.resize if size == contract.size else None
+    resize = FLAGS.resize or known or views.resize_for(size)
+    if size > resize:
+        raise ValueError(
+            f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
+        )
+    return size, resize, FLAGS.interpolation or contract.interpolation

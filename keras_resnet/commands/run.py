@@ -1,0 +1,204 @@
+"""What training commands share: their flags, the work folder, and what they leave in it."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import keras
+from absl import flags
+from etils import epath
+
+from keras_resnet import weights
+from keras_resnet.commands.progress import say
+from keras_resnet.data import dataset, sources
+from keras_resnet.data.sources import layouts
+from keras_resnet.evaluation import plots
+from keras_resnet.support import files, locks
+from keras_resnet.training import logs, runtime
+
+FLAGS = flags.FLAGS
+CURVES_SECONDS = 30.0  # between two drawings of curves.png
+SKIP_BAD = {dataset.BadFiles: "repair or remove them, or leave them out by --skip_bad."}
+
+
+def define(*, model: str, steps: int, batch_size: int, precisions=runtime.PRECISIONS[:2]) -> None:
+    """Defines the flags of a training run, with these defaults."""
+    define_workdir()
+    flags.DEFINE_string("model", model, "Any name of keras_resnet.list_models().")
+    flags.DEFINE_integer("steps", steps, "Updates in all.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", batch_size, "Pictures an update.", lower_bound=1)
+    flags.DEFINE_enum("precision", "float32", precisions, "Keras' dtype policy.")
+
+
+def define_workdir() -> None:
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder for everything that the run leaves; resumed if it has a checkpoint.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of weights, splits, order and augmentation.", 0, 2**32 - 1)
+    flags.DEFINE_float(
+        "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
+    )
+    flags.DEFINE_string(
+        "export", None, "Folder of SavedModel versions to add the trained network to."
+    )
+
+
+# --- the beginning
+
+
+def make_workdir(chief: bool = True) -> epath.Path:
+    """--workdir, made, found to be writable, and held by the `chief` alone of a run's processes until it ends.
+
+    Raises:
+        OSError: it cannot be used, or another run is using it (see `locks.hold`).
+        ValueError: --export on a backend that has none.
+    """
+    if FLAGS.export and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"--export writes TensorFlow's SavedModel, but KERAS_BACKEND is {keras.backend.backend()}: "
+            "export model.keras afterwards, by savedmodels/export.py on TensorFlow."
+        )
+    workdir = epath.Path(FLAGS.workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        files.check_writable(workdir)
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    except Exception as error:  # of a bucket: TensorFlow's and fsspec's have many classes
+        if not files.is_remote(workdir):
+            raise
+        why = str(error).strip().partition("\n")[0]
+        raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
+    if chief:
+        locks.hold(workdir)
+    return workdir
+
+
+def describe(workdir: epath.Path) -> None:
+    """Writes flags.txt and versions.txt."""
+    files.write(workdir / "flags.txt", flags_text())
+    files.write(workdir / "versions.txt", runtime.versions())
+
+
+def flags_text() -> str:
+    """The command's flags as a flagfile, as they were typed or by default."""
+    return "".join(f"{flag.serialize()}\n" for flag in its_flags() if flag.value is not None)
+
+
+def its_flags(command: str = "__main__") -> list[flags.Flag]:
+    """The flags that the module `command`, and modules of this folder, define."""
+    folder = __name__.rpartition(".")[0]
+    homes = [name for name in FLAGS.flags_by_module_dict() if name.startswith(f"{folder}.")]
+    return [flag for home in (command, *homes) for flag in FLAGS.get_flags_for_module(home)]
+
+
+def data_name() -> str:
+    """The last part of --data."""
+    return os.path.basename(os.path.normpath(FLAGS.data))
+
+
+def integers(name: str) -> list[int]:
+    """The value of the list flag `name`.
+
+    Raises:
+        ValueError: something in it is no whole number.
+    """
+    try:
+        return [int(value) for value in getattr(FLAGS, name)]
+    except ValueError:
+        raise ValueError(
+            f"--{name} takes steps with commas; got {','.join(getattr(FLAGS, name))}."
+        ) from None
+
+
+# --- pictures
+
+
+def training_data(**arguments) -> dataset.Source:
+    """`sources.load` of --data, to learn classes from; says what was found.
+
+    Raises:
+        ValueError: there is one class only, or what `sources.load` raises.
+    """
+    source = sources.load(FLAGS.data, **arguments)
+    say(f"{FLAGS.data}: {source.summary()}")
+    if len(source.class_names) < 2:
+        raise ValueError(
+            f"{FLAGS.data} holds pictures of one class only, {source.class_names[0]!r}, so there is "
+            f"nothing to tell apart: {layouts.EXPECTED}."
+        )
+    return source
+
+
+def refuse_unlabelled(split: dataset.Split, purpose: str) -> None:
+    """Raises ValueError where no picture of a split lies in a class folder."""
+    if not len(split):
+        where = f" ({split.where})" if split.where else ""
+        raise ValueError(
+            f"--data={FLAGS.data} has no picture in a class folder to {purpose}{where}: put them into class "
+            "folders, or move that folder elsewhere."
+        )
+
+
+# --- while it runs
+
+
+def draw(workdir: epath.Path) -> Callable[[list[dict]], None]:
+    """What is done with the log's rows while they come: TensorBoard, and curves.png now and then."""
+    board = None
+    if keras.backend.backend() == "tensorflow":
+        board = logs.tensorboard(workdir)
+    else:
+        say("TensorBoard's files need the TensorFlow backend; metrics.jsonl has the same figures.")
+    drawn_at = 0.0
+
+    def show(rows):
+        nonlocal drawn_at
+        if board:
+            board(rows)
+        if time.monotonic() - drawn_at >= CURVES_SECONDS:
+            plots.curves(rows, workdir / "curves.png", FLAGS.model)
+            drawn_at = time.monotonic()
+
+    return show
+
+
+# --- the end
+
+
+def save(model: keras.Model, workdir: epath.Path, contract: weights.Contract) -> None:
+    """Saves the trained network as model.keras with its contract, and where --export says to serve it from."""
+    weights.save(model, workdir / "model.keras", contract)
+    if FLAGS.export:
+        from keras_resnet.serving import export
+
+        names = contract.class_names
+        written = export.save(
+            model,
+            FLAGS.export,
+            class_names=names,
+            top=min(5, len(names)),
+            resize=contract.resize,
+            interpolation=contract.interpolation,
+        )
+        say(f"Exported: {written}.")
+
+
+def leave_out(workdir: epath.Path, lines: Iterable[str]) -> int:
+    """Writes left_out.txt, a line a file that was left out, and says so; how many they are."""
+    lines = list(lines)
+    if lines:
+        files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in lines))
+        say(
+            f"{len(lines)} files cannot be read as pictures and were left out: {workdir}/left_out.txt."
+        )
+    return len(lines)
+
+
+def finish(workdir: epath.Path, final: dict) -> None:
+    """Writes final.json."""
+    files.write(workdir / "final.json", json.dumps(final) + "\n")
