@@ -4,5 +4,7 @@ from keras_resnet.support import lazy
 
 __getattr__, __dir__ = lazy.attach(
     __name__,
-    loop="Diverged Interrupted copy_weights fit weights_sha256",
+    interrupts="Interrupted",
+    loop="Diverged fit",
+    model_weights="copy_weights weights_sha256",
 )

@@ -4,6 +4,7 @@ were left out."""
 import contextlib
 import json
 import threading
+import time
 
 from etils import epath
 
@@ -25,6 +26,36 @@ def rewrite(workdir, kept: list[dict]):
     """Makes `kept` the rows, in one step."""
     content = "".join(json.dumps(row) + "\n" for row in kept)
     files.write(epath.Path(workdir) / "metrics.jsonl", content)
+
+
+def rows_up_to(workdir, step: int) -> list[dict]:
+    """The rows that a run which goes on from `step` keeps: none of later steps, nor that of the test."""
+    return [row for row in rows(workdir) if row["step"] <= step and "test_loss" not in row]
+
+
+class Epoch:
+    """The running epoch's clock; it begins when this is made.
+
+    Args:
+        first_step: the step from which on it is timed.
+
+    Attributes:
+        waited: seconds for which batches were waited for; whoever waits adds to it.
+    """
+
+    def __init__(self, first_step: int):
+        self._first_step, self._began, self.waited = first_step, time.monotonic(), 0.0
+
+    def input_wait(self) -> float:
+        """Share of its time so far that went by in waiting for input, [0, 1]."""
+        return self.waited / self._seconds()
+
+    def images_per_second(self, step: int, batch_size: int) -> float:
+        """Examples a second, up to and with the step before `step`."""
+        return (step - self._first_step) * batch_size / self._seconds()
+
+    def _seconds(self):
+        return max(time.monotonic() - self._began, 1e-9)
 
 
 class LeftOut:

@@ -10,29 +10,26 @@ every file is written aside and renamed. So a run may be replayed from a checkpo
 log already says: rows past the checkpoint are dropped, and come again with the same values.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 import itertools
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
 from etils import epath
 
-from keras_resnet.support.progress import Progress
-from keras_resnet.training import checkpoints, logs, optimizers
+from keras_resnet.training import checkpoints, logs, model_weights
+from keras_resnet.training.interrupts import Interrupts
+from keras_resnet.training.logs import Epoch
 from keras_resnet.training.schedules import Controller
+from keras_resnet.training.state import State
 from keras_resnet.training.sums import Sums
 
 logger = logging.getLogger(__name__)
-# A preempted machine is given 30 s or less; the promise is 15.
-_GRACE_SECONDS = 12
 # Steps between two looks at the losses. Each look waits for the device.
 _LOOK_EVERY = 50
 # Steps between two questions to the other processes, where there are any.
@@ -40,19 +37,10 @@ _TOGETHER_EVERY = 10
 # Steps between two looks at the training error while warming up; the shortest mean that is looked
 # at.
 _OBSERVE_EVERY = 100
-_SUM = "metric/"  # in a checkpoint
 
 
 class Diverged(Exception):
     """The loss is not finite any more."""
-
-
-class Interrupted(Exception):
-    """SIGTERM or SIGINT arrived; `exit_code` is 128 + its number, as a shell would say."""
-
-    def __init__(self, sentence, exit_code):
-        super().__init__(sentence)
-        self.exit_code = exit_code
 
 
 def fit(
@@ -64,11 +52,11 @@ def fit(
     steps_per_epoch: int,
     batch_size: int,
     controller: Controller,
-    workdir,
+    workdir: str | os.PathLike,
     fingerprint: dict,
     loss: keras.losses.Loss | None = None,
     accuracy: keras.metrics.Metric | None = None,
-    evaluate: Callable | None = None,
+    evaluate: Callable[[Callable[[], None]], Any] | None = None,
     evaluation_model: keras.Model | None = None,
     evaluated: str = "holdout",
     mend: Callable[[int], bool] | None = None,
@@ -77,6 +65,7 @@ def fit(
     each: Callable[[list], Sums] = Sums,
     checkpoint_seconds: float = 60.0,
     on_begin: Callable[[], None] = lambda: None,
+    on_step: Callable[[int, Callable[[], tuple]], None] = lambda step, read: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
 ) -> float:
     """Trains `model` to `steps`, from wherever `workdir` says that it got to.
@@ -91,7 +80,7 @@ def fit(
         batch_size: examples a batch, for images/s.
         controller: of the rate.
         workdir: existing folder, which may be gs://, for `checkpoint-*.npz` and `metrics.jsonl`.
-        fingerprint: JSON object, flag -> value: what must not change between a checkpoint and a
+        fingerprint: JSON object, name -> value: what must not change between a checkpoint and a
             resumption.
         loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and
             how many of them have the highest logit.
@@ -104,14 +93,18 @@ def fit(
         evaluated: what those examples are called in the log.
         mend: asked what to do when a batch cannot be made, with the step: True means that the
             batches of that step, asked for again, will come.
-        chief: whether this process writes checkpoints, log and progress; one of many does.
+        chief: whether this process writes checkpoints and log, and calls `on_step` and `on_rows`; one
+            of many does.
         together: where many processes train: which of some wishes any of them has. All call it at
             the same steps, so that they save, and end, at the same step.
         each: where each of several devices sums up its own examples' figures (`SumsOfEach`).
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
             the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
-        on_rows: told all rows of metrics.jsonl after each epoch.
+        on_step: called by the chief after each step, to show where the run is, with the step and a
+            function ``read() -> (epoch from 1 on, the epoch's mean loss, accuracy in [0, 1], share of
+            its time spent waiting for input in [0, 1])``. Reading waits for the device: do it seldom.
+        on_rows: called with all rows of metrics.jsonl after each epoch.
 
     Returns:
         Seconds spent training to the last step, over all the processes that took part.
@@ -130,8 +123,8 @@ def fit(
         metrics=[accuracy],
     )
     optimizer.build(model.trainable_variables)
-    if evaluate and optimizers.averages(optimizer):
-        _refuse_shared(model, evaluation_model)
+    if evaluate:
+        model_weights.check_separate(model, evaluation_model)
     run = _Run(
         net=model,
         accuracy=accuracy,
@@ -148,9 +141,10 @@ def fit(
         together=together,
         each=each,
         checkpoint_seconds=checkpoint_seconds,
+        on_step=on_step,
         on_rows=on_rows,
     )
-    with run.signals():
+    with run.interrupts.caught(lambda: run.saved_step):
         run.resume(on_begin)
         while run.step < steps:
             # Whole epochs by one iterator; the rest of a resumed one, and a last partial one, by
@@ -177,44 +171,6 @@ def fit(
     return run.saved_seconds
 
 
-def copy_weights(model: keras.Model, into: keras.Model) -> None:
-    """Gives `into`, a network of the same layers, the weights of `model` that count: in place of each
-    trainable one the moving average that the optimizer of `model` keeps, if it does.
-
-    What `model` holds stays, so that a checkpoint of it may be written at any moment.
-    """
-    kept = zip(model.trainable_variables, optimizers.averages(model.optimizer) or (), strict=False)
-    average = {id(variable): value for variable, value in kept if value is not None}
-    for variable, own in zip(into.weights, model.weights, strict=True):
-        variable.assign(keras.ops.convert_to_numpy(average.get(id(own), own)))
-
-
-def _sums(arrays):
-    """What `Sums.read` gave, of a checkpoint's arrays."""
-    return [arrays[f"{_SUM}{i}"] for i in range(sum(name.startswith(_SUM) for name in arrays))]
-
-
-def _refuse_shared(model, evaluation_model):
-    own = {id(variable) for variable in model.variables}
-    if evaluation_model is None or own & {id(v) for v in evaluation_model.weights}:
-        raise ValueError(
-            "The optimizer keeps a moving average of the weights (use_ema), which `evaluate` is to "
-            "read from another network than the one that trains: pass evaluation_model, built in "
-            "the same way."
-        )
-
-
-def weights_sha256(model: keras.Model) -> str:
-    """Hash over index, shape, dtype and bytes of each of `model.weights`, in order, names left
-    out."""
-    digest = hashlib.sha256()
-    for index, weight in enumerate(model.weights):
-        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-        digest.update(f"{index} {array.shape} {array.dtype};".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 @dataclasses.dataclass(eq=False)
 class _Run(keras.callbacks.CallbackList):
     """One call of `fit`. Being the CallbackList itself it gets a step's logs as tensors, and reads
@@ -235,51 +191,41 @@ class _Run(keras.callbacks.CallbackList):
     together: Callable | None
     each: Callable
     checkpoint_seconds: float
+    on_step: Callable
     on_rows: Callable
 
     def __post_init__(self):
         super().__init__(add_history=True, model=self.net)  # fit returns model.history
         self.loss = self.net.metrics[0]
-        metrics = [*self.loss.variables, *self.accuracy.variables]
-        self.sums = self.each(metrics)
-        self.progress = Progress(self.steps, self.batch_size)
+        self.sums = self.each([*self.loss.variables, *self.accuracy.variables])
+        self.state = State(self.workdir, self.net, self.sums, self.controller, self.fingerprint)
+        self.interrupts = Interrupts(self.together)
         self.step = self.saved_step = 0
         self.rate = None
         self.losses = []  # (step, rate, loss tensor) not looked at yet
-        self.signum = None
-        self.ending = False  # whether all processes know of a signal to one of them
-        self.waited = 0.0  # seconds for input in the running epoch
         self.seconds_before = self.saved_seconds = 0.0
         self.started = self.saved_at = time.monotonic()
-        self.epoch_began = (0, self.started)
+        self.epoch = Epoch(0)
 
     def seconds(self):
         return self.seconds_before + time.monotonic() - self.started
 
-    # --- beginning
+    # --- what `fit` calls
 
     def resume(self, on_begin):
         """Takes up the newest checkpoint, if there is one, and cuts the log to it."""
-        found = self._found()
+        found = self.state.newest(self.steps, self.together)
         if found:
-            variables = self._variables()
-            for name, variable in variables.items():
-                variable.assign(found.arrays[name])
-            self.sums.write(_sums(found.arrays))
+            self.state.restore(found)
             self.step = self.saved_step = found.step
-            self.controller.restore(found.metadata["controller"])
             self.seconds_before = self.saved_seconds = found.metadata["seconds"]
             if self.chief:
                 checkpoints.set_aside(self.workdir, after=found.step)
             logger.info(f"Resuming at step {found.step} of {self.steps} from {found.path}.")
         on_begin()
         self.keep_metrics()
-        self.epoch_began = (self.step, self.started)
-        kept = [
-            row
-            for row in logs.rows(self.workdir)
-            if row["step"] <= self.step and "test_loss" not in row
-        ]
+        self.epoch = Epoch(self.step)
+        kept = logs.rows_up_to(self.workdir, self.step)
         if self.chief:
             logs.rewrite(self.workdir, kept)
         if self.step and (self.step % self.steps_per_epoch == 0 or self.step == self.steps):
@@ -293,36 +239,6 @@ class _Run(keras.callbacks.CallbackList):
                 self.on_rows(kept)  # no epoch follows that would; it may have been stopped in this
         self._set_rate()
 
-    def end(self):
-        """Ends the run by a signal that came after its last batch, too."""
-        if self.together:
-            self.ending, _ = self.together([bool(self.signum), False])
-        self._stop_if_asked()
-
-    def _found(self):
-        """The newest checkpoint, found by all workers to be the same one that agrees, or none."""
-        found = failure = None
-        try:
-            found = checkpoints.newest(self.workdir)
-            if found:
-                self._check(found)
-        except ValueError as error:
-            failure = error
-        if self.together:  # one that ended here alone would leave the others waiting for it
-            step = found.step if found else 0
-            ones = [bool(step >> place & 1) for place in range(48)]
-            failed, *met = self.together([bool(failure), *ones, *(not one for one in ones)])
-            if failed and not failure:
-                failure = ValueError("Another worker cannot resume: its own message says why.")
-            elif not failed and any(a and b for a, b in zip(met[:48], met[48:], strict=True)):
-                failure = ValueError(
-                    f"The workers find checkpoints of different steps in {self.workdir} (this one "
-                    f"{f'step {step}' if found else 'none'}): all need the same folder."
-                )
-        if failure:
-            raise failure
-        return found
-
     def keep_metrics(self):
         """Remembers the running epoch's metrics, which Keras' fit sets to zero when it begins."""
         self.metric_values = self.sums.read()
@@ -333,7 +249,7 @@ class _Run(keras.callbacks.CallbackList):
         def pull(iterator):
             begun = time.perf_counter()
             batch = next(iterator)
-            self.waited += time.perf_counter() - begun
+            self.epoch.waited += time.perf_counter() - begun
             return batch
 
         if keras.backend.backend() != "tensorflow":
@@ -352,68 +268,10 @@ class _Run(keras.callbacks.CallbackList):
             self.net.train_function = function
         return batches
 
-    def _check(self, found):
-        for flag, value in self.fingerprint.items():
-            before = found.metadata["fingerprint"].get(flag)
-            if before != value:
-                raise ValueError(
-                    f"{flag}={value} contradicts {found.path}, which was trained with "
-                    f"{flag}={before}: change it back, or begin anew in another workdir."
-                )
-        if found.step > self.steps:
-            raise ValueError(
-                f"{found.path} is past the {self.steps} steps asked for: ask for more, or begin "
-                "anew in another workdir."
-            )
-        wanted = {name: tuple(variable.shape) for name, variable in self._variables().items()}
-        held = {
-            name: array.shape for name, array in found.arrays.items() if not name.startswith(_SUM)
-        }
-        if wanted != held or not self.sums.fit(_sums(found.arrays)):
-            raise ValueError(
-                f"{found.path} holds other variables than this network's: "
-                "begin anew in another workdir."
-            )
-
-    def _variables(self):
-        groups = {
-            "trainable": self.net.trainable_variables,
-            "other": self.net.non_trainable_variables,
-            "optimizer": self.net.optimizer.variables,
-        }
-        return {f"{group}/{i}": v for group, held in groups.items() for i, v in enumerate(held)}
-
-    @contextlib.contextmanager
-    def signals(self):
-        """SIGTERM and SIGINT end the run after the step; a second one, or a step that outlasts the
-        time a preempted machine is given, ends it at once, at the last checkpoint."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        timer = threading.Timer(_GRACE_SECONDS, self._give_up)
-        timer.daemon = True
-
-        def ask(signum, _frame):
-            if self.signum:
-                self._give_up()
-            self.signum = signum
-            timer.start()
-
-        for number in before:
-            signal.signal(number, ask)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _give_up(self):
-        logger.warning(
-            f"Ended in the middle of a step: the last checkpoint is of step {self.saved_step}."
-        )
-        os._exit(128 + self.signum)
+    def end(self):
+        """Ends the run by a signal that came after its last batch, too."""
+        self.interrupts.agree()
+        self._stop_if_asked()
 
     # --- what Keras' fit calls
 
@@ -431,7 +289,7 @@ class _Run(keras.callbacks.CallbackList):
         within = self.step % self.steps_per_epoch
         values = self.metric_values
         self.sums.write(values if within else [np.zeros_like(value) for value in values])
-        self.epoch_began, self.waited = (self.step, time.monotonic()), 0.0
+        self.epoch = Epoch(self.step)
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -443,10 +301,8 @@ class _Run(keras.callbacks.CallbackList):
         due = self._due()
         if due or ending or len(self.losses) >= _LOOK_EVERY:
             self._look_for_nan()
-        if self.chief and self.progress.due():
-            epoch = (self.step - 1) // self.steps_per_epoch + 1
-            loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
-            self.progress.show(self.step, epoch, loss, accuracy, self._waiting())
+        if self.chief:
+            self.on_step(self.step, lambda: self._figures(logs))
         if due or self.step == self.steps:
             self._save()
         self._stop_if_asked()
@@ -457,6 +313,11 @@ class _Run(keras.callbacks.CallbackList):
         self._log_epoch()
 
     # --- what they do
+
+    def _figures(self, logs):
+        epoch = (self.step - 1) // self.steps_per_epoch + 1
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        return epoch, loss, accuracy, self.epoch.input_wait()
 
     def _set_rate(self):
         rate = self.controller.rate(self.step)
@@ -473,76 +334,55 @@ class _Run(keras.callbacks.CallbackList):
     def _look_for_nan(self):
         for step, rate, loss in self.losses:
             if not np.isfinite(float(loss)):
-                raise Diverged(self._diverged(f"The loss is {float(loss)}", step, rate))
+                raise self._diverged(f"The loss is {float(loss)}", step, rate)
         self.losses.clear()
 
     def _diverged(self, what, step, rate):
         kept = f"of step {self.saved_step} stays" if self.saved_step else "was not written yet"
-        return (
+        return Diverged(
             f"{what} at step {step}, at rate {rate:g}: lower the rate. The last checkpoint {kept}."
         )
 
     def _due(self):
         """Whether a checkpoint is: by the time, or because the run is to end."""
         late = time.monotonic() - self.saved_at >= self.checkpoint_seconds
-        if not self.together:
-            self.ending = bool(self.signum)
-        elif self.step % _TOGETHER_EVERY == 0 or not self.checkpoint_seconds:
-            self.ending, late = self.together([bool(self.signum), late])
-        else:
+        if self.together and self.checkpoint_seconds and self.step % _TOGETHER_EVERY:
             return False
-        return self.ending or late
-
-    def _waiting(self):
-        """Share of the epoch's time so far that went by in waiting for input."""
-        return self.waited / max(time.monotonic() - self.epoch_began[1], 1e-9)
+        late = self.interrupts.agree(late)
+        return self.interrupts.ending or late
 
     def _save(self):
         self._look_for_nan()
         self._sync()
-        arrays = {name: keras.ops.convert_to_numpy(v) for name, v in self._variables().items()}
-        arrays |= {f"{_SUM}{i}": value for i, value in enumerate(self.sums.read())}
+        arrays = self.state.arrays()  # by all processes: they may be needed for it together
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise Diverged(self._diverged("A weight is not finite", self.step, self.rate))
+            raise self._diverged("A weight is not finite", self.step, self.rate)
         seconds = self.seconds()
-        metadata = {
-            "fingerprint": self.fingerprint,
-            "controller": self.controller.state(),
-            "seconds": seconds,
-        }
-        if self.chief:  # the others read their variables too, which may need all processes
-            checkpoints.save(self.workdir, self.step, arrays, metadata)
+        if self.chief:
+            self.state.save(self.step, arrays, seconds)
         self.saved_step, self.saved_seconds, self.saved_at = self.step, seconds, time.monotonic()
 
     def _stop_if_asked(self):
-        if not self.together:
-            self.ending = bool(self.signum)
-        if self.ending:
+        if self.interrupts.ending:
             if self.saved_step != self.step:
                 self._save()
-            number = self.signum or signal.SIGTERM  # another process has got it
-            raise Interrupted(
-                f"Ended by {signal.Signals(number).name} at step {self.step} of {self.steps}, which "
-                "is saved: the same command goes on from there.",
-                128 + number,
-            )
+            raise self.interrupts.interrupted(self.step, self.steps)
 
     def _log_epoch(self):
-        first, began = self.epoch_began
-        elapsed = max(time.monotonic() - began, 1e-9)
         row = {
             "epoch": round(self.step / self.steps_per_epoch, 4),
             "step": self.step,
             "loss": float(self.loss.result()),
             "accuracy": float(self.accuracy.result()),
             "rate": self.controller.rate(self.step - 1),
-            "images_per_second": round((self.step - first) * self.batch_size / elapsed, 1),
-            "input_wait": round(self._waiting(), 3),
+            "images_per_second": round(self.epoch.images_per_second(self.step, self.batch_size), 1),
+            "input_wait": round(self.epoch.input_wait(), 3),
             "seconds": round(self.seconds(), 1),
         }
         if self.evaluate:
+            # Never by weights lent to `net`: a signal in the evaluation saves what `net` holds.
             if self.evaluation_model is not None:
-                copy_weights(self.net, self.evaluation_model)
+                model_weights.copy_weights(self.net, self.evaluation_model)
             count = self.evaluate(self._stop_if_asked)
             row[f"{self.evaluated}_loss"] = count.loss
             row[f"{self.evaluated}_accuracy"] = count.accuracy
