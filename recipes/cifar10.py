@@ -39,7 +39,7 @@ from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import run
-from keras_resnet.commands.progress import say
+from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import augment, dataset, draws
 from keras_resnet.data.feeds import in_memory
 from keras_resnet.evaluation import plots
@@ -158,6 +158,7 @@ def main() -> dict:
         evaluate=evaluate if held_out is not None else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         on_begin=begin,
+        on_step=Progress(FLAGS.steps, FLAGS.batch_size),
         on_rows=run.draw(workdir),
     )
 

@@ -59,7 +59,7 @@ from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import networks, run
-from keras_resnet.commands.progress import say
+from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import windows
 from keras_resnet.data.feeds import stream
@@ -203,6 +203,7 @@ def main() -> dict:
             mend=feed.mend,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
             on_begin=begin,
+            on_step=Progress(steps, FLAGS.batch_size),
             on_rows=on_rows,
         )
     except Enough:

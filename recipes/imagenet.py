@@ -36,7 +36,7 @@ from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import networks, run
-from keras_resnet.commands.progress import say
+from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import mixing, randaugment, windows
 from keras_resnet.evaluation import plots
@@ -242,6 +242,7 @@ def main() -> dict | None:
             each=devices.each,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
             on_begin=begin,
+            on_step=Progress(FLAGS.steps, FLAGS.batch_size),
             on_rows=on_rows,
         )
 

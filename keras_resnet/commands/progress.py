@@ -3,11 +3,14 @@
 import shutil
 import sys
 import time
+from collections.abc import Callable
+
+from keras_resnet.support.progress import clock
 
 _BAR = 20
 
 
-def say(line: str):
+def say(line: str) -> None:
     """Writes one line for people to standard error, over the progress line if that is shown."""
     print(f"\r\x1b[K{line}" if _terminal() else line, file=sys.stderr, flush=True)
 
@@ -26,12 +29,17 @@ class Progress:
         self._marks = []  # (time, step) of the last lines
         self._shown_at = time.monotonic()
 
+    def __call__(self, step: int, read: Callable[[], tuple[int, float, float, float]]) -> None:
+        """Shows the line where it is time for one: `on_step` of `training.fit`."""
+        if self.due():
+            self.show(step, *read())
+
     def due(self) -> bool:
         """Whether it is time for a line; asked at every step, before anything is read from the
         device."""
         return time.monotonic() - self._shown_at >= self._every
 
-    def show(self, step: int, epoch: int, loss: float, accuracy: float, waiting: float):
+    def show(self, step: int, epoch: int, loss: float, accuracy: float, waiting: float) -> None:
         """Shows the running epoch's mean loss (nats) and accuracy ([0, 1]), images/s, the share of
         the time spent waiting for input ([0, 1]) where it is 5% or more, and time to go."""
         now = self._shown_at = time.monotonic()
@@ -56,13 +64,6 @@ def bar(share: float) -> str:
     """`share` in [0, 1] -> "[=====>    ]"."""
     full = int(share * _BAR)
     return "[" + ("=" * full + ">" * (full < _BAR)).ljust(_BAR) + "]"
-
-
-def clock(seconds: float) -> str:
-    """Seconds -> "1:02:03", or "2:03" below an hour."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _terminal():

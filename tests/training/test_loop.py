@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import keras
@@ -14,7 +13,6 @@ import pytest
 from child import Child, newest_step, train_digits
 
 from keras_resnet import evaluation, training
-from keras_resnet.support import progress
 from keras_resnet.training import checkpoints, logs, optimizers, schedules
 
 STEPS = 60  # 5 epochs of 11, and a last one of 5
@@ -151,6 +149,16 @@ def test_equals_a_plain_loop(tmp_path):
         np.testing.assert_allclose(row["loss"], np.mean([c.loss for c in epoch]), rtol=1e-5)
         np.testing.assert_allclose(row["accuracy"], np.mean([c.accuracy for c in epoch]), rtol=1e-6)
         assert (row["step"], row["rate"]) == (end, rates[end - 1])
+
+
+def test_each_step_may_be_shown(tmp_path, capsys):
+    seen = []
+    fit(tmp_path, on_step=lambda step, read: seen.append((step, *read())))
+    assert [(step, epoch) for step, epoch, *_ in seen] == [(i + 1, i // 4 + 1) for i in range(10)]
+    for row in logs.rows(tmp_path):
+        _, _, loss, accuracy, wait = seen[row["step"] - 1]
+        assert (loss, accuracy) == pytest.approx((row["loss"], row["accuracy"])) and 0 <= wait <= 1
+    assert capsys.readouterr() == ("", "")  # the package itself prints nothing
 
 
 def test_two_checkpoints_are_kept(tmp_path):
@@ -540,55 +548,3 @@ def test_hash_sees_one_bit_and_no_names():
     kernel.view(np.uint32)[0, 0] ^= 1
     other.set_weights([kernel, bias])
     assert training.weights_sha256(model) != training.weights_sha256(other)
-
-
-# --- the progress line
-
-
-class Terminal:
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return True
-
-
-def shown(monkeypatch):
-    now = iter([0.0, 0.1, 0.3, 0.3, 4.3])
-    monkeypatch.setattr(time, "monotonic", lambda: next(now))
-    bar = progress.Progress(1000, 128)
-    assert not bar.due()
-    assert bar.due()
-    bar.show(100, 1, 2.0, 0.25, 0.04)
-    bar.show(200, 1, 1.5, 0.5, 0.31)
-
-
-def test_progress_is_one_line_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("COLUMNS", "200")
-    shown(monkeypatch)
-    progress.say("A word.")
-    text = sys.stderr.text
-    assert text.count("\n") == 1
-    assert "step 200/1000 [====>               ] epoch 1" in text
-    assert "loss 1.5000  accuracy 50.00%  3200 images/s (31% waiting for input)  ETA 0:32" in text
-    assert text.endswith("\r\x1b[KA word.\n")
-
-
-def test_progress_is_plain_lines_elsewhere(monkeypatch, capsys):
-    bar = progress.Progress(1000, 128)
-    assert not bar.due()
-    bar.show(1000, 8, 0.5, 0.875, 0.0)
-    line = capsys.readouterr().err
-    assert line == f"step 1000/1000 [{'=' * 20}] epoch 8  loss 0.5000  accuracy 87.50%\n"
-
-
-@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
-def test_clock(seconds, text):
-    assert progress.clock(seconds) == text
