@@ -25,6 +25,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -39,7 +40,7 @@ _DAY = 24 * 3600
 
 
 @contextlib.contextmanager
-def aside(path):
+def aside(path: epath.PathLike) -> Iterator[pathlib.Path]:
     """Gives a local path to write to; on leaving, that file takes the name `path` in one step.
 
     A process killed at any moment leaves `path` as it was. The aside has the same name, since some
@@ -67,7 +68,7 @@ def aside(path):
 
 
 @contextlib.contextmanager
-def aside_folder(parent):
+def aside_folder(parent: epath.PathLike) -> Iterator[pathlib.Path]:
     """Gives a new, empty folder in the local folder `parent`, removed on leaving: what was written
     there is renamed out of it before. What killed processes have left beside it goes too.
 
@@ -84,13 +85,13 @@ def aside_folder(parent):
         _remove(folder, descriptor)
 
 
-def write(path, content: str | bytes):
+def write(path: epath.PathLike, content: str | bytes) -> None:
     """Writes a whole file; text as UTF-8."""
     with aside(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def check_writable(folder):
+def check_writable(folder: epath.PathLike) -> None:
     """Writes to an existing folder, and leaves nothing there; any number of processes at once.
 
     Raises:
@@ -104,7 +105,7 @@ def check_writable(folder):
     probe.unlink()
 
 
-def append(path, line: str):
+def append(path: epath.PathLike, line: str) -> None:
     """Adds a line of text; where nothing can be added to a file, behind a URL, writes it anew.
 
     Raises:
@@ -123,7 +124,7 @@ def append(path, line: str):
         raise OSError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def is_remote(path) -> bool:
+def is_remote(path: epath.PathLike) -> bool:
     """Whether it lies behind a URL."""
     return "://" in str(path)
 

@@ -1,6 +1,6 @@
 """Files that say which class has which index: one rule, for evaluation, exports and benchmarks.
 
-UTF-8 text, a line a class, in one of three forms that all lines of a file have:
+UTF-8 text, a line a class, in one of three layouts, the same for all lines of a file:
 
 - `name`: the index is the line's place, from 0 on. Names may have spaces.
 - `name index`, the name with or without spaces, or `word index anything`: a whole number that is a line's last or
@@ -12,6 +12,7 @@ A file that can be read in two ways is refused: tabs settle it.
 """
 
 import collections
+import os
 import pathlib
 import re
 import unicodedata
@@ -21,7 +22,9 @@ _LAST = re.compile(r"(.*[^ ]) +(\d+)", re.ASCII)
 _SECOND = re.compile(r"([^ ]+) +(\d+)(?: .*)?", re.ASCII)
 
 
-def read(path, folders: Collection[str] = ()) -> tuple[list[tuple[str, int]], bool]:
+def read(
+    path: str | os.PathLike, folders: Collection[str] = ()
+) -> tuple[list[tuple[str, int]], bool]:
     """([(name, index), ...] as the lines stand, whether the index is the line's place).
 
     Args:
@@ -48,7 +51,7 @@ def read(path, folders: Collection[str] = ()) -> tuple[list[tuple[str, int]], bo
     folders = set(folders)
     named = [_named(line, folders) for line in lines]
     if not any(line in folders for line in lines):
-        readings = [_read_by(form, lines) for form in (_LAST, _SECOND)]
+        readings = [_read_by(pattern, lines) for pattern in (_LAST, _SECOND)]
         readings = [reading for reading in readings if reading]
         if len(readings) == 2 and readings[0] != readings[1]:
             raise ValueError(f"{path}: in {lines[0]!r} the index may be either number: {_TABS}")
@@ -72,13 +75,13 @@ def read(path, folders: Collection[str] = ()) -> tuple[list[tuple[str, int]], bo
     return [(name, place) for place, name in enumerate(named)], True
 
 
-def _read_by(form, lines):
-    """[(name, index), ...]; None where a line is of another form."""
-    found = [form.fullmatch(line) for line in lines]
+def _read_by(pattern, lines):
+    """[(name, index), ...]; None where a line is written otherwise."""
+    found = [pattern.fullmatch(line) for line in lines]
     return [(match[1], int(match[2])) for match in found] if all(found) else None
 
 
-def names(path) -> list[str]:
+def names(path: str | os.PathLike) -> list[str]:
     """The name of each class, by index.
 
     Raises:

@@ -8,7 +8,9 @@ import numpy as np
 from keras import ops
 
 
-def decode_predictions(predictions, top: int = 5, class_names: Sequence[str] | None = None):
+def decode_predictions(
+    predictions, top: int = 5, class_names: Sequence[str] | None = None
+) -> list[list[tuple[str, str, float]]]:
     """The best classes of each picture, as keras.applications' function of this name returns them.
 
     Args:

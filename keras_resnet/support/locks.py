@@ -15,7 +15,7 @@ NAME = ".lock"
 _held = {}  # folder -> descriptor of its locked file, open for as long as this process lives
 
 
-def hold(folder):
+def hold(folder: str | os.PathLike) -> None:
     """Takes `folder` for this process until it ends, however it ends.
 
     `folder/.lock` says who holds it: JSON of host, process (its id there; 1 in most containers) and

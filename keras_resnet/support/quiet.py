@@ -5,10 +5,11 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def start():
+def start() -> Iterator[None]:
     """Holds back what is written to standard error, native code included; lets it out on an
     error."""
     sys.stderr.flush()

@@ -28,11 +28,13 @@ _DIGEST = "sha256"
 class Checkpoint:
     """What a file held: `step`, `arrays` (name -> array) and `metadata` (JSON)."""
 
-    def __init__(self, path, step, arrays, metadata):
+    def __init__(self, path: epath.Path, step: int, arrays: dict[str, np.ndarray], metadata: dict):
         self.path, self.step, self.arrays, self.metadata = path, step, arrays, metadata
 
 
-def save(folder, step: int, arrays: dict, metadata: dict) -> epath.Path:
+def save(
+    folder: epath.PathLike, step: int, arrays: dict[str, np.ndarray], metadata: dict
+) -> epath.Path:
     """Writes `folder/checkpoint-<step>.npz` aside, renames it, then removes all but the two newest.
 
     Args:
@@ -64,7 +66,7 @@ def save(folder, step: int, arrays: dict, metadata: dict) -> epath.Path:
     return path
 
 
-def newest(folder) -> Checkpoint | None:
+def newest(folder: epath.PathLike) -> Checkpoint | None:
     """The newest checkpoint that reads whole, or None where there is none at all.
 
     A damaged one is named in a warning and the one before is taken, whatever the damage is.
@@ -93,7 +95,7 @@ def newest(folder) -> Checkpoint | None:
     return None
 
 
-def set_aside(folder, after: int) -> None:
+def set_aside(folder: epath.PathLike, after: int) -> None:
     """Renames what is called a checkpoint of a step later than `after`, the newest that could be read:
     so it is neither counted among those that are kept nor in the way of the next one."""
     for path in _newest_first(folder):

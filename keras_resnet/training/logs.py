@@ -5,30 +5,31 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Callable
 
 from etils import epath
 
 from keras_resnet.support import files
 
 
-def rows(workdir) -> list[dict]:
+def rows(workdir: epath.PathLike) -> list[dict]:
     """The rows of `workdir/metrics.jsonl`, none if there is no such file; a torn last line is left
     out."""
     return _read(epath.Path(workdir) / "metrics.jsonl")
 
 
-def append(workdir, row: dict):
+def append(workdir: epath.PathLike, row: dict) -> None:
     """Adds one row. Raises `OSError`, a sentence, where it cannot."""
     files.append(epath.Path(workdir) / "metrics.jsonl", json.dumps(row) + "\n")
 
 
-def rewrite(workdir, kept: list[dict]):
+def rewrite(workdir: epath.PathLike, kept: list[dict]) -> None:
     """Makes `kept` the rows, in one step."""
     content = "".join(json.dumps(row) + "\n" for row in kept)
     files.write(epath.Path(workdir) / "metrics.jsonl", content)
 
 
-def rows_up_to(workdir, step: int) -> list[dict]:
+def rows_up_to(workdir: epath.PathLike, step: int) -> list[dict]:
     """The rows that a run which goes on from `step` keeps: none of later steps, nor that of the test."""
     return [row for row in rows(workdir) if row["step"] <= step and "test_loss" not in row]
 
@@ -70,7 +71,7 @@ class LeftOut:
         worker: number of this one.
     """
 
-    def __init__(self, workdir, worker: int = 0):
+    def __init__(self, workdir: epath.PathLike, worker: int = 0):
         self._folder = epath.Path(workdir)
         self._path = self._folder / f"left_out-{worker}.jsonl"
         self._lock = threading.Lock()
@@ -108,7 +109,7 @@ def _read(path):
     return found
 
 
-def tensorboard(workdir):
+def tensorboard(workdir: epath.PathLike) -> Callable[[list[dict]], None]:
     """Gives a function ``rows -> None`` that shows them all in `workdir/tensorboard`, each once.
 
     Needs TensorFlow, not the tensorboard package. Events of an earlier process are replaced: the

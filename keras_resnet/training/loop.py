@@ -13,7 +13,6 @@ log already says: rows past the checkpoint are dropped, and come again with the 
 import dataclasses
 import itertools
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -52,7 +51,7 @@ def fit(
     steps_per_epoch: int,
     batch_size: int,
     controller: Controller,
-    workdir: str | os.PathLike,
+    workdir: epath.PathLike,
     fingerprint: dict,
     loss: keras.losses.Loss | None = None,
     accuracy: keras.metrics.Metric | None = None,

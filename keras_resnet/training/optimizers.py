@@ -58,20 +58,27 @@ class SGD(_Kernels, keras.optimizers.SGD):
         ValueError: the decay is negative.
     """
 
-    def __init__(self, learning_rate=0.1, momentum=0.9, *, coupled_weight_decay=0.0, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        momentum: float = 0.9,
+        *,
+        coupled_weight_decay: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(learning_rate, momentum, **kwargs)
         if coupled_weight_decay < 0:
             raise ValueError(f"coupled_weight_decay must be 0 or more; got {coupled_weight_decay}.")
         self.coupled_weight_decay = coupled_weight_decay
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
         """One tensor's update; `gradient` and `variable` have one shape."""
         if self.coupled_weight_decay and len(variable.shape) > 1:
             value = ops.convert_to_tensor(variable)
             gradient = ops.cast(gradient, value.dtype) + self.coupled_weight_decay * value
         super().update_step(gradient, variable, learning_rate)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}
 
 
@@ -95,14 +102,21 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, learning_rate=5e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-6, *, decay=0.0, **kwargs
+        self,
+        learning_rate: float = 5e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        *,
+        decay: float = 0.0,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if decay < 0:
             raise ValueError(f"decay must be 0 or more; got {decay}.")
         self.beta_1, self.beta_2, self.epsilon, self.decay = beta_1, beta_2, epsilon, decay
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -110,7 +124,7 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
             variables, ["momentum", "velocity"]
         )
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
         """One tensor's update; `gradient` and `variable` have one shape."""
         value = ops.convert_to_tensor(variable)
         dtype = value.dtype
@@ -130,7 +144,7 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
             rate *= ops.where(known, norm / ops.maximum(length, 1e-30), 1.0)
         self.assign_sub(variable, rate * update)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("beta_1", "beta_2", "epsilon", "decay")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -148,7 +162,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     Keras asks replica 0 before the sum, so an overflow in another one leaves NaN in the weights.
     """
 
-    def check_finite(self, grads):
+    def check_finite(self, grads: list):
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":
             return finite

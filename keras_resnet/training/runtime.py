@@ -11,7 +11,7 @@ import keras
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def prepare(*, seed: int, precision: str = "float32"):
+def prepare(*, seed: int, precision: str = "float32") -> None:
     """Makes what follows a function of `seed`, bit for bit on one machine, in the given precision.
 
     On TensorFlow and torch nondeterministic kernels are switched off here; JAX reads its flags

@@ -92,7 +92,7 @@ class Plateau:
         """What the falls so far come to, in (0, 1]."""
         return self._factor**self.falls
 
-    def evaluated(self, error: float):
+    def evaluated(self, error: float) -> None:
         """Tells one evaluation's error."""
         if error < self.best - self._improvement:
             self.best, self.waited = error, 0
@@ -130,12 +130,12 @@ class Controller:
             return self._warm_up
         return self._schedule(step) * (self._plateau.scale if self._plateau else 1.0)
 
-    def observe(self, error: float):
+    def observe(self, error: float) -> None:
         """Tells the training error, in [0, 1]; ends the warm-up for good once it is below
         `until`."""
         self.warming = self.warming and error >= self._until
 
-    def evaluated(self, error: float):
+    def evaluated(self, error: float) -> None:
         """Tells an evaluation's error, in [0, 1], to the plateau."""
         if self._plateau:
             self._plateau.evaluated(error)
@@ -149,7 +149,7 @@ class Controller:
             state |= {"waited": self._plateau.waited, "falls": self._plateau.falls}
         return state
 
-    def restore(self, state: dict):
+    def restore(self, state: dict) -> None:
         self.warming = state["warming"]
         if self._plateau:
             best = state["best"]

@@ -1,5 +1,7 @@
 """What a run goes on from: every variable there is, and what must not change in between."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from etils import epath
@@ -35,7 +37,9 @@ class State:
         self._workdir, self._model, self._sums = workdir, model, sums
         self._controller, self._fingerprint = controller, fingerprint
 
-    def newest(self, steps: int, together=None) -> Checkpoint | None:
+    def newest(
+        self, steps: int, together: Callable[[list[bool]], list[bool]] | None = None
+    ) -> Checkpoint | None:
         """The newest checkpoint that this run, of `steps` in all, can go on from; None where there is
         none at all.
 

@@ -9,17 +9,22 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from keras_resnet.training import sums
 
+if TYPE_CHECKING:  # needed on that backend alone
+    import tensorflow as tf
+
 KINDS = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
 class Devices:
-    """Devices that share each batch equally.
+    """Devices among which each batch is divided equally.
 
     Args:
         strategy: tf.distribute.Strategy, or None for one device.
@@ -28,7 +33,14 @@ class Devices:
         distribution: keras.distribution.Distribution, on JAX.
     """
 
-    def __init__(self, strategy=None, worker=0, workers=1, replicas=1, distribution=None):
+    def __init__(
+        self,
+        strategy: "tf.distribute.Strategy | None" = None,
+        worker: int = 0,
+        workers: int = 1,
+        replicas: int = 1,
+        distribution: keras.distribution.DataParallel | None = None,
+    ):
         self.strategy, self.worker, self.workers, self.replicas, self.distribution = (
             strategy, worker, workers, replicas, distribution,
         )  # fmt: skip
@@ -43,13 +55,13 @@ class Devices:
         """(i, n): of each global batch this worker reads the i-th of n equal parts."""
         return self.worker, self.workers
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         """Where the network, its optimizer and its metrics must be made, and fit be called."""
         shared = self.strategy or self.distribution
         return shared.scope() if shared else contextlib.nullcontext()
 
-    def check(self, batch_size: int, *, pairs: bool = False):
-        """Refuses a global batch that the replicas cannot share equally.
+    def check(self, batch_size: int, *, pairs: bool = False) -> None:
+        """Refuses a global batch that cannot be divided equally among the replicas.
 
         Args:
             batch_size: pictures.
@@ -62,17 +74,19 @@ class Devices:
         if batch_size % unit:
             below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
             sizes = f"{below} or {above}" if below else f"{above}"
-            why = "an even share each, for --mixup and --cutmix, " if pairs else ""
+            each = "an even number each, for MixUp and CutMix" if pairs else "equally many each"
             raise ValueError(
-                f"--batch_size={batch_size} cannot be shared by {self.replicas} devices "
-                f"({why}equally): take {sizes}."
+                f"batch_size={batch_size} cannot be divided among {self.replicas} devices ({each}): "
+                f"take {sizes}."
             )
 
     def model(self) -> type[keras.Model]:
         """The class of which the training model must be."""
         return _multi_worker_model() if self.workers > 1 and self.strategy else keras.Model
 
-    def feed(self, dataset):
+    def feed(
+        self, dataset: "tf.data.Dataset"
+    ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
         """A worker's dataset of its part of each global batch, as fit takes it."""
         if not self.strategy:
             return dataset
@@ -84,13 +98,13 @@ class Devices:
 
         return self.strategy.distribute_datasets_from_function(shared)
 
-    def predictor(self, model: keras.Model):
+    def predictor(self, model: keras.Model) -> "keras.Model | _Predictor | _JaxPredictor":
         """`model`, or what predicts a batch with all devices of this worker in its place."""
         if keras.backend.backend() == "jax":
             return _JaxPredictor(model)
         return _Predictor(model, self) if self.strategy else model
 
-    def agree(self, model: keras.Model):
+    def agree(self, model: keras.Model) -> None:
         """Gives all replicas the first one's moving statistics, which are those that are saved.
 
         Without synchronised batch normalisation each replica has those of its own pictures, and what
@@ -118,20 +132,20 @@ class Devices:
         self.strategy.run(take_the_first)
 
     @property
-    def each(self):
+    def each(self) -> Callable[[list[keras.Variable]], sums.Sums]:
         """`training.fit`'s."""
         if not self.strategy or self.replicas == 1:
             return sums.Sums
         return lambda variables: sums.SumsOfEach(variables, self.strategy)
 
     @property
-    def together(self):
+    def together(self) -> Callable[[list[bool]], list[bool]] | None:
         """`training.fit`'s: which of some wishes any worker has; None where there is one worker."""
         if self.workers == 1:
             return None
         return lambda wishes: [count > 0 for count in self.total(wishes)]
 
-    def total(self, numbers) -> np.ndarray:
+    def total(self, numbers: Sequence[float]) -> np.ndarray:
         """The sum over all workers of a list of numbers, float64; all must call it."""
         if self.workers == 1:
             return np.asarray(numbers, np.float64)
@@ -148,7 +162,9 @@ class Devices:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
 
 
-def devices(kind: str, *, tpu: str = "local", zone=None, project=None) -> Devices:
+def devices(
+    kind: str, *, tpu: str = "local", zone: str | None = None, project: str | None = None
+) -> Devices:
     """The devices that `kind` means. Called before the first network is made.
 
     Args:
@@ -167,8 +183,8 @@ def devices(kind: str, *, tpu: str = "local", zone=None, project=None) -> Device
         if kind in ("auto", "one"):
             return Devices()
         raise ValueError(
-            f"--strategy={kind} needs KERAS_BACKEND=tensorflow or jax; this is "
-            f"{keras.backend.backend()}: take --strategy=one."
+            f"strategy={kind} needs KERAS_BACKEND=tensorflow or jax; this is "
+            f"{keras.backend.backend()}: take strategy=one."
         )
     import tensorflow as tf
 
@@ -178,7 +194,7 @@ def devices(kind: str, *, tpu: str = "local", zone=None, project=None) -> Device
     if kind == "multi_worker" or (kind == "auto" and cluster):
         if not cluster:
             raise ValueError(
-                "--strategy=multi_worker finds its workers in the environment variable TF_CONFIG, "
+                "strategy=multi_worker finds its workers in the environment variable TF_CONFIG, "
                 "which is not set: see recipes/cluster/README.md."
             )
         return _multi_worker(tf)
@@ -230,7 +246,7 @@ def _tpu(tpu, zone, project):
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, ValueError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"--strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
+            f"strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
             "`pip install tensorflow-tpu` brings TensorFlow's TPU build, and KERAS_BACKEND=jax with "
             "`pip install jax[tpu]` takes Keras' own route."
         ) from None
@@ -246,7 +262,7 @@ def _jax(kind):
     found = jax.devices()
     if kind == "tpu" and found[0].platform != "tpu":
         raise ValueError(
-            f"--strategy=tpu with KERAS_BACKEND=jax looked for TPU devices and JAX has "
+            f"strategy=tpu with KERAS_BACKEND=jax looked for TPU devices and JAX has "
             f"{len(found)} of {found[0].platform}: `pip install jax[tpu]` on a TPU VM."
         )
     if kind == "one" or len(found) == 1:
@@ -262,7 +278,7 @@ def _join_jax():
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"--strategy=multi_worker with KERAS_BACKEND=jax found no other processes ({reason}): "
+            f"strategy=multi_worker with KERAS_BACKEND=jax found no other processes ({reason}): "
             "on a TPU slice JAX finds them itself; elsewhere set KERAS_DISTRIBUTION_JOB_ADDRESSES, "
             "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID, see "
             "recipes/cluster/README.md."

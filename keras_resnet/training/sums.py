@@ -1,9 +1,13 @@
 """What metrics have summed up in the running epoch, as checkpoints hold it: exactly, on any number of devices."""
 
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+
+if TYPE_CHECKING:  # needed on that backend alone
+    import tensorflow as tf
 
 
 class Sums:
@@ -44,7 +48,7 @@ class SumsOfEach(Sums):
             and write together.
     """
 
-    def __init__(self, variables, strategy):
+    def __init__(self, variables: list[keras.Variable], strategy: "tf.distribute.Strategy"):
         super().__init__(variables)
         import tensorflow as tf
 
@@ -68,7 +72,7 @@ class SumsOfEach(Sums):
 
         self._read, self._write = read, write
 
-    def read(self):
+    def read(self) -> list[np.ndarray]:
         rows = self._strategy.experimental_local_results(self._strategy.run(self._read))[0].numpy()
         ends = np.cumsum([math.prod(variable.shape) for variable in self._variables])[:-1]
         parts = np.split(rows, ends, axis=1)
@@ -77,7 +81,7 @@ class SumsOfEach(Sums):
             for variable, part in zip(self._variables, parts, strict=True)
         ]
 
-    def write(self, values):
+    def write(self, values: list[np.ndarray]) -> None:
         if any(
             value.shape != (self._devices, *variable.shape)
             for variable, value in zip(self._variables, values, strict=True)

@@ -12,6 +12,7 @@ scales by its moving statistics and leaves them alone, whatever the batch is.
 
 import contextlib
 import re
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -118,7 +119,7 @@ def describe(model: keras.Model) -> str:
     return f"{says}."
 
 
-def recalibrate(model: keras.Model, batches) -> int:
+def recalibrate(model: keras.Model, batches: Iterable) -> int:
     """Gives the norms statistics that are true averages over data, in place of moving ones.
 
     As the authors did for their release, after training ("strictly computed using average (not

@@ -133,11 +133,11 @@ def test_overflow_in_one_replica_skips_the_step_in_all(tmp_path):
     np.testing.assert_allclose(two[2], bias, rtol=2e-3, atol=1e-4)
 
 
-def test_batch_that_devices_cannot_share_is_refused_with_the_nearest():
+def test_batch_that_cannot_be_divided_among_devices_is_refused_with_the_nearest():
     devices = strategies.Devices(None, replicas=4)
-    with pytest.raises(ValueError, match=r"--batch_size=30 .* 4 devices .* take 28 or 32"):
+    with pytest.raises(ValueError, match=r"^batch_size=30 .* 4 devices .* take 28 or 32"):
         devices.check(30)
-    with pytest.raises(ValueError, match=r"even share .* take 24 or 32"):
+    with pytest.raises(ValueError, match=r"even number each.* take 24 or 32"):
         devices.check(28, pairs=True)
     with pytest.raises(ValueError, match="take 4"):
         devices.check(3)
