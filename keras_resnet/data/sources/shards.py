@@ -150,7 +150,7 @@ def _find(path):
 
 
 def _listed(folder):
-    if tfrecord.is_remote(folder):
+    if files.is_remote(folder):
         import tensorflow as tf
 
         if not tf.io.gfile.isdir(folder):
@@ -291,7 +291,7 @@ def _build(path, split, shards, keys):
 
 
 def _absolute(path):
-    return path if tfrecord.is_remote(path) else os.path.realpath(path)
+    return path if files.is_remote(path) else os.path.realpath(path)
 
 
 def _cache():
@@ -300,9 +300,7 @@ def _cache():
 
 
 def _write(place, content):
-    if tfrecord.is_remote(
-        place
-    ):  # whole in one step by the store's promise; a torn one is not read
+    if files.is_remote(place):  # whole in one step by the store's promise; a torn one is not read
         import tensorflow as tf
 
         with tf.io.gfile.GFile(place, "wb") as file:

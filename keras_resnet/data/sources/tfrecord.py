@@ -1,6 +1,7 @@
 """TFRecord files of tf.Example, looked through in place: where each picture's bytes lie, and its label.
 
-Needs no TensorFlow for files on a disk; those behind a URL (gs://, ram://) are read by tf.io.gfile.
+Needs no TensorFlow for files on a disk; those behind a URL are read by tf.io.gfile, which knows more stores than etils
+(hdfs://, ram://) and gives their files' times in nanoseconds.
 Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord (file), tf.train.Example (record).
 """
 
@@ -8,6 +9,8 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_resnet.support import files
 
 _CHUNK = 4096  # bytes, of one look; a record of ImageNet's takes one or two
 
@@ -25,14 +28,9 @@ class Record(NamedTuple):
     class_name: str
 
 
-def is_remote(path: str) -> bool:
-    """Whether tf.io.gfile is to read it."""
-    return "://" in path
-
-
 def size(path: str) -> int:
     """Bytes."""
-    if is_remote(path):
+    if files.is_remote(path):
         return _gfile().stat(path).length
     return os.stat(path).st_size
 
@@ -43,7 +41,7 @@ def stamp(path: str) -> tuple[int, int, int]:
     Times are in nanoseconds since 1970. On a disk the last is the inode's, which the system sets at
     each change and nobody can set back; a store's is that of the object, 0 where it gives none.
     """
-    if is_remote(path):
+    if files.is_remote(path):
         found = _gfile().stat(path)
         return found.length, found.mtime_nsec, found.mtime_nsec
     found = os.stat(path)
@@ -56,7 +54,7 @@ def read(path: str, offset: int, length: int) -> bytes:
     Raises:
         OSError: it cannot be read, or ends before.
     """
-    if is_remote(path):
+    if files.is_remote(path):
         with _gfile().GFile(path, "rb") as file:
             file.seek(offset)
             content = file.read(length)
@@ -83,7 +81,7 @@ def scan(path: str, image: str, label: str, class_name: str) -> list[Record]:
         Damaged: cut short, compressed, no TFRecord file, or one without these features.
     """
     end, keys = size(path), [image.encode(), label.encode(), class_name.encode()]
-    if is_remote(path):
+    if files.is_remote(path):
         whole = read(path, 0, end)
 
         def at(place, count):
