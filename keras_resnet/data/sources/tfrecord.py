@@ -6,7 +6,8 @@ Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord (file), tf.trai
 """
 
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,13 +82,17 @@ def scan(path: str, image: str, label: str, class_name: str) -> list[Record]:
         Damaged: cut short, compressed, no TFRecord file, or one without these features.
     """
     end, keys = size(path), [image.encode(), label.encode(), class_name.encode()]
+
+    def example(start, stop):
+        return _example(at, start, stop, keys)
+
     if files.is_remote(path):
         whole = read(path, 0, end)
 
         def at(place, count):
             return whole[place : place + count]
 
-        return _scan(at, end, keys)
+        return walk(at, end, example)
     descriptor = os.open(path, os.O_RDONLY)
     held = [0, b""]
 
@@ -99,9 +104,42 @@ def scan(path: str, image: str, label: str, class_name: str) -> list[Record]:
         return content[place - first : place - first + count]
 
     try:
-        return _scan(at, end, keys)
+        return walk(at, end, example)
     finally:
         os.close(descriptor)
+
+
+def walk(at: Callable[[int, int], bytes], end: int, each: Callable[[int, int], Any]) -> list:
+    """``each(first, end)`` of the stretch of every record, in order; the lengths' checksums are verified.
+
+    Args:
+        at: ``at(place, count)`` reads a stretch of the file, shorter at its end.
+        end: bytes of the file.
+        each: may raise `IndexError` or `UnicodeDecodeError` for a record that holds no tf.Example.
+
+    Raises:
+        Damaged: cut short, compressed, no TFRecord file, or what `each` raises.
+    """
+    if at(0, 2) == b"\x1f\x8b":
+        raise Damaged("is compressed by gzip; unpack it")
+    found, headers, place = [], [], 0
+    while place < end:
+        header = at(place, 12)
+        start = place + 12
+        stop = start + int.from_bytes(header[:8], "little")
+        if start <= end:
+            headers.append(header)
+        if stop + 4 > end:
+            _verify(headers)  # garbage is not called cut short
+            raise Damaged(f"ends within its record {len(found)}: copy it again")
+        try:
+            found.append(each(start, stop))
+        except (IndexError, UnicodeDecodeError):
+            _verify(headers)
+            raise Damaged(f"holds no tf.Example in record {len(found)}") from None
+        place = stop + 4
+    _verify(headers)
+    return found
 
 
 def masked_crc(content: np.ndarray) -> np.ndarray:
@@ -121,29 +159,6 @@ def _table():
 
 
 _TABLE = _table()
-
-
-def _scan(at, end, keys):
-    if at(0, 2) == b"\x1f\x8b":
-        raise Damaged("is compressed by gzip; unpack it")
-    found, headers, place = [], [], 0
-    while place < end:
-        header = at(place, 12)
-        start = place + 12
-        stop = start + int.from_bytes(header[:8], "little")
-        if start <= end:
-            headers.append(header)
-        if stop + 4 > end:
-            _verify(headers)  # garbage is not called cut short
-            raise Damaged(f"ends within its record {len(found)}: copy it again")
-        try:
-            found.append(_example(at, start, stop, keys))
-        except (IndexError, UnicodeDecodeError):
-            _verify(headers)
-            raise Damaged(f"holds no tf.Example in record {len(found)}") from None
-        place = stop + 4
-    _verify(headers)
-    return found
 
 
 def _verify(headers):
