@@ -29,11 +29,9 @@ import numpy as np
 import report
 from absl import flags
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "savedmodels"))
-import client
-
 from keras_resnet.data import sources
 from keras_resnet.data.dataset import Encoded
+from keras_resnet.serving import remote
 from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
@@ -44,7 +42,7 @@ flags.DEFINE_integer("clients", 8, "Requests under way at a time.", lower_bound=
 flags.DEFINE_enum("scheme", "http", ["http", "grpc"], "REST or gRPC.")
 flags.DEFINE_bool("kill", False, "SIGKILL the server at half the time, and start it again.")
 
-SERVER = pathlib.Path(client.__file__).with_name("local_server.py")
+SERVER = pathlib.Path(__file__).resolve().parents[1] / "savedmodels/local_server.py"
 RETRIES, NEAR = 40, 1e-4
 
 
@@ -100,15 +98,15 @@ class Load:
 
     def _send(self, seed):
         draw = random.Random(seed)
-        predict = client.persistent(
-            client.connect(self._address, "model"), RETRIES, lambda *_: self._count("retries")
+        predict = remote.persistent(
+            remote.connect(self._address, "model"), RETRIES, lambda *_: self._count("retries")
         )
         while not self.stop.is_set():
             i = draw.randrange(len(self._content))
             began = time.monotonic()
             try:
                 right = same(predict([self._content[i]]), self._expected[i])
-            except (client.Refused, client.Unreached) as error:
+            except (remote.Refused, remote.Unreached) as error:
                 say(str(error))
                 self._count("failed")
                 continue
@@ -136,7 +134,7 @@ def run():
     try:
         port = ports["rest_api_port" if FLAGS.scheme == "http" else "port"]
         address = f"{FLAGS.scheme}://127.0.0.1:{port}"
-        alone = client.connect(address, "model")
+        alone = remote.connect(address, "model")
         expected = [alone([picture]) for picture in content]
         say(f"{len(content)} pictures answered alone; now {FLAGS.clients} clients.")
         memory, began, killed = [], time.monotonic(), False

@@ -30,8 +30,8 @@ start.prepare(__name__)
 from absl import flags
 from etils import epath
 
+from keras_resnet.commands import trusting
 from keras_resnet.commands.progress import say
-from keras_resnet.serving import saved_model_ops
 from keras_resnet.support import files, locks
 
 FLAGS = flags.FLAGS
@@ -45,7 +45,7 @@ flags.DEFINE_string("output", None, "Folder for what is written; made if it is n
 flags.DEFINE_enum("format", "jsonl", ["jsonl", "parquet"], "Of the predictions.")
 flags.DEFINE_integer("shard_size", 256, "Pictures a shard; all are in memory at once.", 1)
 flags.DEFINE_integer("batch_size", 32, "Pictures at a time through the network.", lower_bound=1)
-flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
+trusting.define()
 
 BEAM_ARGUMENTS = []
 
@@ -125,4 +125,4 @@ if __name__ == "__main__":
     if "--" in sys.argv:
         at = sys.argv.index("--")
         sys.argv, BEAM_ARGUMENTS = sys.argv[:at], sys.argv[at + 1 :]
-    start.run(main, required=("saved_model", "input", "output"))
+    start.run(main, required=("saved_model", "input", "output"), remedies=trusting.REMEDIES)

@@ -20,27 +20,27 @@ signature). Exits with 1 where the two do not agree, with 2 and one sentence whe
 
 import itertools
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 
-import keras_resnet.support.quiet
-from keras_resnet.serving import environment
+import keras_resnet_he
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+keras_resnet_he.check()
+from keras_resnet.commands import start, trusting
+from keras_resnet.commands.progress import say
+from keras_resnet.serving import environment, file_operations, versions
+from keras_resnet.support import quiet
+
+start.prepare(__name__, keras=False)
 environment.prepare()
 sys.modules["keras"] = None  # TensorFlow would import it where it is installed; here nothing can
-with keras_resnet.support.quiet.start():
+with quiet.start():
     import tensorflow as tf
 import numpy as np
-from absl import app, flags
-
-from keras_resnet.commands import command_line
-from keras_resnet.serving import saved_model_ops
-from keras_resnet.support.progress import say
+from absl import flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder or zip of pictures by class.")
@@ -56,28 +56,21 @@ flags.DEFINE_float(
 flags.DEFINE_integer("differ", 0, "Pictures whose best class may differ.", lower_bound=0)
 flags.DEFINE_float("seconds", 5.0, "Of timing, each figure; 0 times nothing.", lower_bound=0.0)
 flags.DEFINE_integer("batch_size", 32, "Pictures of a batch that is timed.", lower_bound=1)
-flags.DEFINE_bool("allow_file_operations", False, saved_model_ops.FLAG_HELP)
+trusting.define()
 
 
-def main(argv):
-    try:
-        if len(argv) != 2:
-            raise ValueError(f"One PATH is checked; got {' '.join(argv[1:]) or 'none'}.")
-        for name in ("data", "weights"):
-            if not getattr(FLAGS, name):
-                raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
-        result, faults = check(newest(pathlib.Path(argv[1])))
-    except (ValueError, OSError) as mistake:
-        end(mistake, 2)
-    print(json.dumps(result))
-    sys.stdout.flush()
+def main(*paths) -> tuple[dict, int]:
+    if len(paths) != 1:
+        raise ValueError(f"One PATH is checked; got {' '.join(paths) or 'none'}.")
+    result, faults = check(versions.newest(paths[0]))
     if faults:
-        end("; ".join(faults) + ".", 1)
+        say(f"check.py: {'; '.join(faults)}.")
+    return result, int(bool(faults))
 
 
 def check(folder):
     """The figures, and what does not agree, each a clause."""
-    saved_model_ops.check(folder, FLAGS.allow_file_operations)
+    file_operations.check(folder, FLAGS.allow_file_operations)
     began = time.perf_counter()
     try:
         loaded = tf.saved_model.load(str(folder))
@@ -166,16 +159,6 @@ def measure(call, examples, batch):
             return seconds
 
 
-def newest(path):
-    """The version's folder."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [p for p in path.glob("*/") if p.name.isascii() and p.name.isdecimal()]
-    if not versions:
-        raise ValueError(f"{path} is neither a SavedModel nor a folder of versions of one.")
-    return max(versions, key=lambda p: int(p.name))
-
-
 def read_card(folder):
     """What export.py wrote of it; empty where the file is not there."""
     path = folder / "card.json"
@@ -211,7 +194,7 @@ def ask_live(card):
             check=False,
         )
         if done.returncode == 2:  # it said why
-            sys.exit(2)
+            start.end(2)
         if done.returncode:
             raise OSError(f"The live network ended with code {done.returncode}.")
         with np.load(answers) as found:
@@ -225,17 +208,10 @@ def ask_live(card):
     return live
 
 
-def end(sentence, code):
-    say(f"check.py: {sentence}")
-    sys.exit(code)
-
-
-def parse(argv):
-    try:
-        return command_line.parse(FLAGS, argv)
-    except flags.Error as mistake:
-        end(mistake, 2)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    start.run(
+        main,
+        required=("data", "weights"),
+        arguments=True,
+        remedies=trusting.REMEDIES,
+    )

@@ -10,8 +10,8 @@ A SavedModel becomes a folder in --out, 1 or the next number, in one step: a ser
 half a model. Its signatures are those of keras_resnet.serving.export.save. An .onnx or .tflite file reads "pictures",
 float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
 
---precision=int8 is TFLite's: its ranges are read off the pictures of --data, and the shares of them that the
-network and the file get right (or, where the folders are no classes of the network, agree on) are printed.
+--precision=int8 is TFLite's: its ranges are read off the pictures of --data, and how many of them the
+network and the file get right (or, where the folders are no classes of the network, agree on) is printed.
 
 A model card lies beside the model, card.md and card.json in a version's folder, X.card.md and X.card.json beside a
 file X: network, parameters, input, labels, accuracy where the weights carry it, versions, the command, and the
@@ -21,13 +21,11 @@ The last line is JSON: path, format, precision, megabytes; with --data also exam
 agree. What ends in an error says so in one sentence and exits with 2.
 """
 
-import dataclasses
 import json
 import os
 import pathlib
 import shlex
 import sys
-import tempfile
 
 import keras_resnet_he
 
@@ -40,11 +38,9 @@ import tensorflow as tf
 from absl import flags
 
 from keras_resnet import analysis, weights
-from keras_resnet.commands import networks
-from keras_resnet.data import dataset, sources, views
-from keras_resnet.data.feeds import stream
-from keras_resnet.serving import export, fold
-from keras_resnet.support import files, label_files, progress
+from keras_resnet.commands import networks, progress
+from keras_resnet.serving import conversion, export, fold, samples
+from keras_resnet.support import files, label_files
 from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
@@ -76,12 +72,12 @@ CALIBRATION = 200  # pictures, at most
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
     refuse_contradictions()
-    model, found, shown_as = served()
-    contract = found.contract
-    size, resize, interpolation = shown_as
-    names = label_files.names(FLAGS.labels) if FLAGS.labels else contract.class_names
+    model, found = networks.network(FLAGS.weights, size=FLAGS.size)
+    view = networks.view_of(model, found.contract)
+    size, resize, interpolation = view
+    names = label_files.names(FLAGS.labels) if FLAGS.labels else found.contract.class_names
     names = export.names_for(names, model.output_shape[-1])
-    described = describe(model, found, names, shown_as)
+    described = describe(model, found, names, view)
     out = pathlib.Path(FLAGS.out)
     counts = {}
     if FLAGS.format == "savedmodel":
@@ -99,9 +95,11 @@ def run() -> dict:
         )
     else:
         if FLAGS.format == "onnx":
-            content = onnx(model, size)
+            content = conversion.onnx(model, size)
+        elif FLAGS.precision == "float32":
+            content = conversion.tflite(model, size)
         else:
-            content, counts = tflite(model, shown_as, names)
+            content, counts = int8(model, view, names)
         files.write(out, content)
         written = out
         write_card(out.with_name(f"{out.name}.card"), described | counts, out)
@@ -144,51 +142,19 @@ def refuse_contradictions():
             raise ValueError(f"--{name} is for SavedModels, which read files and name classes.")
 
 
-# --- in
-
-
-def served():
-    """The network, the `weights.Found` of its file, and how it is shown pictures (`view_of`)."""
-    model, found = networks.network(FLAGS.weights, size=FLAGS.size)
-    shown_as = networks.view_of(model, found.contract)
-    return model, found, shown_as
-
-
-# --- out
-
-
-def onnx(model, size):
-    """The bytes of an ONNX file."""
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ValueError(
-            f"--format=onnx needs tf2onnx ({error}): pip install 'keras-resnet-he[onnx]'."
-        ) from None
-    compute, shape, _ = export.network(model, "float32", size)
-    called, spec = named(compute, shape)
-    converted, _ = tf2onnx.convert.from_function(called, [spec], opset=17)
-    return converted.SerializeToString()
-
-
-def tflite(model, shown_as, names):
+def int8(model, view, names):
     """The bytes of a TFLite file, and what came of the pictures."""
-    compute, shape, _ = export.network(model, "float32", shown_as[0])
-    called, _ = named(compute, shape, 1)  # of one picture: who runs it resizes the input
-    if FLAGS.precision == "float32":
-        return converted(called), {}
-    split, classes = pictures_of(FLAGS.data, names)
+    split, classes = samples.load(FLAGS.data, names)
     chosen = np.random.default_rng(0).permutation(len(split))[:CALIBRATION]
-    seen, places = shown(split, shown_as)
-    if not seen:
-        raise ValueError(f"--data={FLAGS.data} has no pictures.")
-    seen = [picture[None].astype(np.float32) for picture in seen]
-    calibration = [seen[i] for i in chosen if i < len(seen)]
-    content = converted(called, calibration)
-    before = np.array([np.argmax(called(picture)["probabilities"]) for picture in seen])
-    after = np.array([guess.argmax() for guess in interpreted(content, seen)])
-    counts = {"examples": len(seen), "agree": int((before == after).sum())}
-    line = f"{counts['agree']} of {len(seen)} alike"
+    pictures, places = samples.read(split, view)
+    pictures = [picture[None].astype(np.float32) for picture in pictures]
+    calibration = [pictures[i] for i in chosen if i < len(pictures)]
+    content = conversion.tflite(model, view[0], calibration)
+    compute, _, _ = export.network(model, "float32", view[0])
+    before = np.array([np.argmax(compute(picture)[0]) for picture in pictures])
+    after = np.array([each.argmax() for each in conversion.run_tflite(content, pictures)])
+    counts = {"examples": len(pictures), "agree": int((before == after).sum())}
+    line = f"{counts['agree']} of {len(pictures)} alike"
     if classes is not None:
         targets = classes[split.labels[places]]
         counts |= {
@@ -200,75 +166,13 @@ def tflite(model, shown_as, names):
     return content, counts
 
 
-def named(compute, shape, batch=None):
-    """`compute` with names for what goes in and comes out, and its signature."""
-    spec = tf.TensorSpec([batch, *shape], tf.float32, name="pictures")
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def called(pictures):
-        probabilities, features = compute(pictures)
-        return {
-            "probabilities": tf.identity(probabilities, "probabilities"),
-            "features": tf.identity(features, "features"),
-        }
-
-    return called, spec
-
-
-def converted(called, calibration=()):
-    """The bytes of a TFLite file, int8 where there are pictures to calibrate on, with `called`'s signature."""
-    module = tf.Module()
-    module.called = called
-    module.held = called.get_concrete_function().variables  # what is saved must be held
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, called)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if calibration:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([picture] for picture in calibration)
-        try:
-            return converter.convert()
-        except Exception as error:
-            raise ValueError(
-                f"TFLite cannot take this network: {str(error).strip().splitlines()[0]}"
-            ) from error
-
-
-def interpreted(content, pictures):
-    """What TFLite makes of each [1,size,size,C]: probabilities [K]."""
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
-    runner = interpreter.get_signature_runner()
-    for picture in pictures:
-        yield runner(pictures=picture)["probabilities"][0]
-
-
-def pictures_of(data, names):
-    """A split of the data, and the index of each of its folders; None if they are no classes."""
-    source = sources.load(data, on_bad="skip")
-    split = source.train if source.test is None else source.test
-    if not isinstance(split.pictures, dataset.Encoded):
-        raise ValueError(f"--data={data}: expected a folder or zip of pictures.")
-    index = {name: i for i, name in enumerate(names)}
-    if not index.keys() >= {source.class_names[i] for i in np.unique(split.labels)}:
-        return split, None
-    return split, np.array([index.get(name, -1) for name in source.class_names])
-
-
-def shown(split, shown_as):
-    """The sound pictures as evaluation shows them, uint8 [size,size,C] each, and their places in the split."""
-    split = dataclasses.replace(split, labels=np.arange(len(split)))
-    batches = stream.evaluation(split, 1, views.center(*shown_as))
-    found = [(batch.numpy()[0], int(place[0])) for batch, place, real in batches if real[0]]
-    return [picture for picture, _ in found], [place for _, place in found]
-
-
 # --- the card
 
 
-def describe(model, found, names, shown_as):
+def describe(model, found, names, view):
     """What the card says, but for the files."""
     contract = found.contract
-    size, resize, interpolation = shown_as
+    size, resize, interpolation = view
     fixed = None not in model.input_shape[1:]
     trainable, total = analysis.parameters(model)
     return {

@@ -2,11 +2,11 @@
 
     python savedmodels/live.py --weights=r50.keras --data=pictures/ --answers=answers.npz
 
-The flags are export.py's. The file holds, of N sound pictures: "files", their bytes end to end, uint8, and "lengths"
-int64 [N]; "pictures" uint8 [N,size,size,C], as evaluation shows them to the network; "probabilities" float32 [N,K];
-"weights", the SHA-256 of the network's file.
+The file holds, of N pictures that can be decoded: "files", their bytes end to end, uint8, and "lengths" int64 [N];
+"pictures" uint8 [N,size,size,C], as the network reads them in evaluation; "probabilities" float32 [N,K]; "weights", the
+SHA-256 of the network's file.
 
-The last line is JSON: examples, left_out (files that are no pictures).
+The last line is JSON: examples, left_out (files that cannot be decoded).
 """
 
 import keras_resnet_he
@@ -15,24 +15,27 @@ keras_resnet_he.check(keras=True)
 from keras_resnet.commands import start
 
 start.prepare(__name__)
-import export as exporting
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from keras_resnet import weights
+from keras_resnet.commands import networks
+from keras_resnet.serving import samples
 
 FLAGS = flags.FLAGS
+networks.define()
+networks.define_view()
+flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of --model.")
+flags.DEFINE_string("data", None, "Folder or zip of pictures by class.")
 flags.DEFINE_string("answers", None, "The .npz file to write.")
 
 
 def run() -> dict:
     tf.get_logger().setLevel("ERROR")
-    model, found, shown_as = exporting.served()
-    split, _ = exporting.pictures_of(FLAGS.data, [])
-    pictures, places = exporting.shown(split, shown_as)
-    if not pictures:
-        raise ValueError(f"--data={FLAGS.data} has no pictures.")
+    model, found = networks.network(FLAGS.weights, size=FLAGS.size)
+    split, _ = samples.load(FLAGS.data)
+    pictures, places = samples.read(split, networks.view_of(model, found.contract))
     files = [split.pictures.read(split.pictures.names[place]) for place in places]
     scores = model.predict(np.stack(pictures), batch_size=32, verbose=0)
     if not np.allclose(scores.sum(-1), 1, atol=1e-2):  # logits

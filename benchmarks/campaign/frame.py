@@ -129,7 +129,6 @@ def start(part: str, run):
         "out",
         str(RESULTS),
         "File of results; the other parts' stay in it.",
-        allow_override=True,  # of savedmodels/client.py, where a part imports that before
     )
 
     def main():

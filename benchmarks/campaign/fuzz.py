@@ -12,7 +12,6 @@ import json
 import pathlib
 import resource
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -25,11 +24,8 @@ import numpy as np
 from absl import flags
 from hypothesis import strategies as st
 
-sys.path.append(str(frame.ROOT / "savedmodels"))
-
-import client
-import json_tensors
-
+from keras_resnet.serving import remote
+from keras_resnet.serving.server import json_tensors
 from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
@@ -346,7 +342,7 @@ def huggingface_configs(folder):
 
 
 def client_answers(folder):
-    """`client.rest` and `client.answers`: what a server says, over a real connection."""
+    """`remote.rest` and `remote.answers`: what a server says, over a real connection."""
     import socket
     import threading
 
@@ -368,7 +364,7 @@ def client_answers(folder):
                 connection.sendall(said[0])
 
     threading.Thread(target=serve, daemon=True).start()
-    predict = client.rest(f"http://127.0.0.1:{server.getsockname()[1]}", "m", timeout=5)
+    predict = remote.rest(f"http://127.0.0.1:{server.getsockname()[1]}", "m", timeout=5)
     sound = {
         "classes": [["a", "b"]],
         "scores": [[0.75, 0.25]],
@@ -400,8 +396,8 @@ def client_answers(folder):
     def check(case):
         line, header, body = case
         said[0] = b"HTTP/1.1 " + line + b"\r\nConnection: close\r\n" + header + b"\r\n" + body
-        with refused(client.Refused, client.Unreached, ValueError):
-            rows = client.answers(predict([b"picture"]), top=2)
+        with refused(remote.Refused, remote.Unreached, ValueError):
+            rows = remote.answers(predict([b"picture"]), top=2)
             assert len(rows) == 1
             for row in rows:
                 assert row.keys() in ({"classes", "scores", "indices"}, {"error"})

@@ -25,7 +25,7 @@ from concurrent import futures
 
 import frame  # first of ours: see there
 import server_requests
-import serving
+import serving_kit
 import slow_requests
 from absl import flags, logging
 
@@ -81,7 +81,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
     tally, said = frame.Tally(), {}
     with tempfile.TemporaryDirectory() as folder:
         world = server_requests.World(folder)
-        with serving.running(*flags_of(folder)) as server:
+        with serving_kit.running(*flags_of(folder)) as server:
             world.serve(server)
             for function in (
                 server_requests.by_rest("predict_bytes", "rows"),
@@ -104,7 +104,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
             }
             totals = [_stop(world, tally, seed)] if stops else []
         for i in range(1, stops):
-            with serving.running(*flags_of(folder)) as server:
+            with serving_kit.running(*flags_of(folder)) as server:
                 totals.append(_stop(world.serve(server), tally, seed + i))
     said["stops"] = {key: sum(total[key] for total in totals) for key in ("answered", "refused")}
     return tally.result() | {"retries": world.retries, **said}

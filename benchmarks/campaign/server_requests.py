@@ -18,7 +18,7 @@ import grpc
 import keras
 import numpy as np
 import requests
-import serving
+import serving_kit
 import slow_requests
 import telling
 import tensorflow as tf
@@ -374,18 +374,18 @@ def claims(world, draw):
     """gRPC tensors whose shapes are of more than they bring, or of nothing."""
     proto, code = draw.choice(
         [
-            (serving.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (serving.claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (serving.claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
+            (serving_kit.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]), "RESOURCE_EXHAUSTED"),
+            (serving_kit.claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
+            (serving_kit.claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
             (
-                serving.claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]),
+                serving_kit.claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]),
                 "RESOURCE_EXHAUSTED",
             ),
-            (serving.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
-            (serving.claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
-            (serving.claim(tf.variant, [1]), "INVALID_ARGUMENT"),
-            (serving.claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
-            (serving.claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
+            (serving_kit.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
+            (serving_kit.claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
+            (serving_kit.claim(tf.variant, [1]), "INVALID_ARGUMENT"),
+            (serving_kit.claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
+            (serving_kit.claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
         ]
     )
     name = "image_bytes" if proto.dtype == tf.string.as_datatype_enum else "pictures"

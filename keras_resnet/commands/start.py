@@ -59,9 +59,10 @@ def prepare(module: str, *, keras: bool = True) -> None:
 
 
 def run(
-    main: Callable[[], dict | tuple[dict | None, int] | None],
+    main: Callable[..., dict | tuple[dict | None, int] | None],
     required: Sequence[str] = (),
     *,
+    arguments: bool = False,
     mistakes: tuple[type[Exception], ...] = (),
     remedies: dict[type[Exception], str] | None = None,
 ) -> NoReturn:
@@ -75,6 +76,7 @@ def run(
     Args:
         main: the command.
         required: names of flags that must be given.
+        arguments: whether the command has any that are no flags; `main` is called with them.
         mistakes: exceptions that are a user's mistake, besides ValueError and OSError.
         remedies: exceptions of the package with a `problem` -> what helps on the command line, in place of what
             helps in Python: the end of the sentence.
@@ -89,12 +91,12 @@ def run(
 
     def checked(argv):
         try:
-            if argv[1:]:
+            if argv[1:] and not arguments:
                 raise ValueError(f"Arguments are flags; cannot read {' '.join(argv[1:])}.")
             for flag in required:
                 if not getattr(FLAGS, flag):
                     raise ValueError(f"--{flag} is missing: {FLAGS[flag].help}")
-            final = main()
+            final = main(*argv[1:])
         except KeyboardInterrupt:
             end(130, f"{name()}: interrupted.")
         except Exception as error:

@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-import serving
+import serving_kit
 import tensorflow as tf
 from spoiled import spoil
 
@@ -20,7 +20,7 @@ from keras_resnet.support import locks
 
 apache_beam = pytest.importorskip("apache_beam", reason="not installed; the extra `beam` brings it")
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "predict.py"
-GOOD = [serving.png(seed) for seed in range(6)]
+GOOD = [serving_kit.png(seed) for seed in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def beam():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    return folder / "1", serving.save(folder)
+    return folder / "1", serving_kit.save(folder)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_manifest_knows_model_and_input(beam, model, album, tmp_path):
     items = beam.items_of(str(album))
     first = beam.manifest(model[0], items, 4, "jsonl")
     assert first == beam.manifest(model[0], list(items), 4, "jsonl")
-    serving.save(tmp_path, 2, seed=5)
+    serving_kit.save(tmp_path, 2, seed=5)
     other = beam.manifest(tmp_path / "2", items, 4, "jsonl")
     assert other.pop("saved_model_sha256") != first["saved_model_sha256"]
     assert other.items() < first.items()
@@ -338,7 +338,7 @@ def test_killed_and_run_again_is_undisturbed(model, tmp_path):
     album = tmp_path / "album"
     album.mkdir()
     for i in range(400):
-        content = b"" if i % 50 == 7 else serving.png(i, side=64)
+        content = b"" if i % 50 == 7 else serving_kit.png(i, side=64)
         (album / f"{i:03}.png").write_bytes(content)
     flags = f"--saved_model={model[0]}", f"--input={album}", "--shard_size=4", "--batch_size=1"
     done = recipe(*flags, f"--output={tmp_path}/whole")

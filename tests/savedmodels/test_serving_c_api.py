@@ -8,11 +8,11 @@ import subprocess
 
 import numpy as np
 import pytest
-import serving
+import serving_kit
 import tensorflow as tf
 
 pytestmark = pytest.mark.slow  # the linker reads a gigabyte
-SOURCE = serving.KIT / "c_api.c"
+SOURCE = serving_kit.KIT / "c_api.c"
 TF = pathlib.Path(tf.__file__).parent
 
 
@@ -38,7 +38,7 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    return folder / "1", serving.save(folder)
+    return folder / "1", serving_kit.save(folder)
 
 
 def run(program, *arguments, given=b"", expected=0):
@@ -73,7 +73,7 @@ def same(printed, array):
 
 def test_it_answers_as_python_does(program, folder, tmp_path):
     path, model = folder
-    content = [serving.png(0), b"", serving.png(1), b"hello"]
+    content = [serving_kit.png(0), b"", serving_kit.png(1), b"hello"]
     files = [tmp_path / str(i) for i in range(4)]
     for file, each in zip(files, content, strict=True):
         file.write_bytes(each)
@@ -82,9 +82,11 @@ def test_it_answers_as_python_does(program, folder, tmp_path):
     assert printed.keys() == expected.keys()
     for name, tensor in expected.items():
         same(printed[name], tensor.numpy())
-    given = np.random.default_rng(0).integers(0, 256, (3, serving.SIDE, serving.SIDE, 3), np.uint8)
+    given = np.random.default_rng(0).integers(
+        0, 256, (3, serving_kit.SIDE, serving_kit.SIDE, 3), np.uint8
+    )
     for signature, function in (("serving_default", model.shares), ("features", model.pooled)):
-        sizes = 3, serving.SIDE, serving.SIDE
+        sizes = 3, serving_kit.SIDE, serving_kit.SIDE
         [tensor] = run(program, path, signature, *sizes, given=given.tobytes()).values()
         same(tensor, function(given).numpy())
 

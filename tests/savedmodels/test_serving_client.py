@@ -9,14 +9,16 @@ from concurrent import futures
 
 import numpy as np
 import pytest
-import serving
+import serving_kit
 
-PICTURE = serving.png(0)
+from keras_resnet.serving import remote
+
+PICTURE = serving_kit.png(0)
 
 
 @pytest.fixture
 def client():
-    with serving.client() as module:
+    with serving_kit.client() as module:
         yield module
 
 
@@ -114,36 +116,36 @@ UNDOCUMENTED = {
 
 
 @pytest.mark.parametrize("case", UNDOCUMENTED)
-def test_undocumented_answers_are_refused(client, case):
+def test_undocumented_answers_are_refused(case):
     with (
         saying(UNDOCUMENTED[case]) as (url, _),
-        pytest.raises(client.Refused, match="is not what predict_bytes gives"),
+        pytest.raises(remote.Refused, match="is not what predict_bytes gives"),
     ):
-        client.rest(url, "tiny", timeout=20)([PICTURE])
+        remote.rest(url, "tiny", timeout=20)([PICTURE])
 
 
-def test_the_documented_answer_is_taken(client):
+def test_the_documented_answer_is_taken():
     with saying(answer({"outputs": GOOD})) as (url, _):
-        assert client.rest(url, "tiny", timeout=20)([PICTURE]) == GOOD
+        assert remote.rest(url, "tiny", timeout=20)([PICTURE]) == GOOD
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     content = json.dumps({"outputs": GOOD}).encode()
     halves = [b"%x\r\n%s\r\n" % (len(half), half) for half in (content[:50], content[50:])]
     with saying(chunked, *halves, b"0\r\n\r\n") as (url, _):
-        assert client.rest(url, "tiny", timeout=20)([PICTURE]) == GOOD
+        assert remote.rest(url, "tiny", timeout=20)([PICTURE]) == GOOD
 
 
 @pytest.mark.parametrize(
     "head", ["Content-Length: 400000000", "Transfer-Encoding: chunked", "X: y"]
 )
-def test_an_answer_of_400_megabytes_is_not_read(client, head):
+def test_an_answer_of_400_megabytes_is_not_read(head):
     piece = b" " * (1 << 20)
     if "chunked" in head:
         piece = b"%x\r\n%s\r\n" % (len(piece), piece)
     with (
         saying(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), *[piece] * 400) as (url, _),
-        pytest.raises(client.Refused, match="an answer of more than 33554432 bytes"),
+        pytest.raises(remote.Refused, match="an answer of more than 33554432 bytes"),
     ):
-        client.rest(url, "tiny", timeout=60)([PICTURE])
+        remote.rest(url, "tiny", timeout=60)([PICTURE])
 
 
 @pytest.mark.parametrize(
@@ -156,42 +158,42 @@ def test_an_answer_of_400_megabytes_is_not_read(client, head):
         b"HTTP/1.1 100 Continue\r\n\r\n",
     ],
 )
-def test_an_answer_that_drips_ends_in_time(client, begins):
+def test_an_answer_that_drips_ends_in_time(begins):
     drop = b"HTTP/1.1 100 Continue\r\n\r\n" if b" 100 " in begins else b" "
     drop = b"1\r\n \r\n" if b"chunked" in begins else drop
     with saying(begins, *[drop] * 300, pause=0.1) as (url, _):
         began = time.monotonic()
-        with pytest.raises(client.Unreached, match=r"no whole answer within 0\.5 s|status line"):
-            client.rest(url, "tiny", timeout=0.5)([PICTURE])
+        with pytest.raises(remote.Unreached, match=r"no whole answer within 0\.5 s|status line"):
+            remote.rest(url, "tiny", timeout=0.5)([PICTURE])
         assert time.monotonic() - began < 10
 
 
-def test_an_answer_cut_short_is_tried_again(client):
+def test_an_answer_cut_short_is_tried_again():
     whole = answer({"outputs": GOOD})
     for cut in (10, len(whole) // 2, len(whole) - 1):
-        with saying(whole[:cut]) as (url, _), pytest.raises(client.Unreached):
-            client.rest(url, "tiny", timeout=20)([PICTURE])
+        with saying(whole[:cut]) as (url, _), pytest.raises(remote.Unreached):
+            remote.rest(url, "tiny", timeout=20)([PICTURE])
 
 
 @pytest.mark.parametrize(
     "code", ["301 Moved", "302 Found", "303 Other", "307 Again", "308 For ever"]
 )
-def test_a_redirection_does_not_carry_the_picture_on(client, code):
+def test_a_redirection_does_not_carry_the_picture_on(code):
     with saying(answer({"outputs": GOOD})) as (other, asked):
         elsewhere = answer(b"", code, Location=f"{other}/v1/models/tiny:predict")
-        with saying(elsewhere) as (url, _), pytest.raises(client.Refused, match=code[:3]):
-            client.rest(url, "tiny", timeout=20)([PICTURE])
+        with saying(elsewhere) as (url, _), pytest.raises(remote.Refused, match=code[:3]):
+            remote.rest(url, "tiny", timeout=20)([PICTURE])
         assert asked == []
 
 
-def test_a_proxy_is_not_asked(client, monkeypatch):
+def test_a_proxy_is_not_asked(monkeypatch):
     with (
         saying(answer({"outputs": GOOD})) as (proxy, asked),
         saying(answer({"outputs": GOOD})) as (url, _),
     ):
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy)
-        client.rest(url, "tiny", timeout=20)([PICTURE])
+        remote.rest(url, "tiny", timeout=20)([PICTURE])
         assert asked == []
 
 
@@ -212,7 +214,7 @@ def test_names_do_not_steer_the_terminal(tmp_path):
     reply = changed(classes=[[NAME, "می\u200cخواهم żaba"]])
     with saying(reply) as (url, _):
         for out in ("table", "json"):
-            done = serving.command(f"--server={url}", f"--out={out}", "--top=2", one(tmp_path))
+            done = serving_kit.command(f"--server={url}", f"--out={out}", "--top=2", one(tmp_path))
             row, figures = done.stdout.splitlines()
             assert (done.returncode, done.stderr) == (0, "") and json.loads(figures)[
                 "classified"
@@ -223,7 +225,7 @@ def test_names_do_not_steer_the_terminal(tmp_path):
                 assert json.loads(row)["classes"][0] == NAME
     for error in ({"error": NAME}, NAME, b"\x1b[2J"):
         with saying(answer(error, "400 Bad")) as (url, _):
-            done = serving.command(f"--server={url}", one(tmp_path))
+            done = serving_kit.command(f"--server={url}", one(tmp_path))
             assert done.returncode == 2 and "refused: 400" in done.stderr, done
             assert "\x1b" not in done.stderr and "\\u001b[2J" in done.stderr
 
@@ -231,7 +233,7 @@ def test_names_do_not_steer_the_terminal(tmp_path):
 def test_a_terminal_that_lacks_letters_gets_others(tmp_path):
     with saying(changed(classes=[["żaba", "cat"]])) as (url, _):
         arguments = f"--server={url}", "--top=2", one(tmp_path)
-        done = serving.command(*arguments, PYTHONIOENCODING="ascii")
+        done = serving_kit.command(*arguments, PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "\\u017caba" in done.stdout, done
 
 
@@ -259,7 +261,7 @@ def test_codes(tmp_path):
         (changed(valid=[False], reason=["empty"]), 1, ""),
     ):
         with saying(pieces) as (url, _):
-            done = serving.command(f"--server={url}", "--retries=1", "--top=1", one(tmp_path))
+            done = serving_kit.command(f"--server={url}", "--retries=1", "--top=1", one(tmp_path))
         assert done.returncode == code and "Traceback" not in done.stderr, done
         assert sentence in done.stderr.splitlines()[-1] if sentence else done.stderr == ""
 
@@ -277,9 +279,9 @@ def test_codes(tmp_path):
         "http://h?x",
     ],
 )
-def test_addresses_that_are_none(client, address):
+def test_addresses_that_are_none(address):
     with pytest.raises(ValueError, match="is no address: expected http://host:8501"):
-        client.connect(address, "tiny")
+        remote.connect(address, "tiny")
 
 
 # --- gRPC
@@ -319,9 +321,9 @@ def tensors(**values):
     }
 
 
-def test_grpc_answers(client):
+def test_grpc_answers():
     with answering(tensors()) as place:
-        assert client.grpc(place, "tiny", timeout=20)([PICTURE]) == GOOD
+        assert remote.grpc(place, "tiny", timeout=20)([PICTURE]) == GOOD
     claims = tensors()
     claims["scores"].tensor_shape.dim[1].size = 10**9
     claims["scores"].tensor_content = b""
@@ -336,9 +338,9 @@ def test_grpc_answers(client):
     ):
         with (
             answering(outputs) as place,
-            pytest.raises(client.Refused, match="is not what predict_"),
+            pytest.raises(remote.Refused, match="is not what predict_"),
         ):
-            client.grpc(place, "tiny", timeout=20)([PICTURE])
+            remote.grpc(place, "tiny", timeout=20)([PICTURE])
     long = tensors(reason=["x" * 40_000_000])
-    with answering(long) as place, pytest.raises(client.Refused, match="larger than max"):
-        client.grpc(place, "tiny", timeout=20)([PICTURE])
+    with answering(long) as place, pytest.raises(remote.Refused, match="larger than max"):
+        remote.grpc(place, "tiny", timeout=20)([PICTURE])

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import serving
+import serving_kit
 import tensorflow as tf
 
 
@@ -28,21 +28,25 @@ model_server_config_pb2 = package("tensorflow_serving.config.model_server_config
 predict_pb2 = package("tensorflow_serving.apis.predict_pb2")
 prediction_service_pb2_grpc = package("tensorflow_serving.apis.prediction_service_pb2_grpc")
 
+from keras_resnet.serving import warmup
+from keras_resnet.serving.server import intake, queue, servables
+from keras_resnet.serving.server.refusals import Refusal
+
 SECONDS, BYTES, CONNECTIONS = 1.0, 1_000_000, 20
 PATH = "/v1/models/tiny:predict"
-PICTURE = serving.png(0)
+PICTURE = serving_kit.png(0)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    serving.save(folder)
+    serving_kit.save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(folder):
-    with serving.running(
+    with serving_kit.running(
         "--model_name=tiny", f"--model_base_path={folder}", f"--receive_seconds={SECONDS}",
         f"--max_request_bytes={BYTES}", f"--max_connections={CONNECTIONS}",
     ) as server:  # fmt: skip
@@ -223,7 +227,7 @@ def test_connections_are_bounded(server):
         connection.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"PRI * HT", serving.half_a_message()])
+@pytest.mark.parametrize("sent", [b"", b"PRI * HT", serving_kit.half_a_message()])
 def test_half_open_connections_of_grpc_are_closed(server, sent):
     connection = connected(server.port)
     connection.settimeout(60)
@@ -236,13 +240,13 @@ def test_half_open_connections_of_grpc_are_closed(server, sent):
 
 
 CLAIMS = {
-    "one number for 1.2 GB": ("pictures", serving.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
-    "none for 1.2 GB": ("pictures", serving.claim(tf.uint8, [1, 20000, 20000, 3])),
-    "one text for 100 million": ("image_bytes", serving.claim(tf.string, [100_000_000], string_val=[b"x"])),
+    "one number for 1.2 GB": ("pictures", serving_kit.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
+    "none for 1.2 GB": ("pictures", serving_kit.claim(tf.uint8, [1, 20000, 20000, 3])),
+    "one text for 100 million": ("image_bytes", serving_kit.claim(tf.string, [100_000_000], string_val=[b"x"])),
     "half a megabyte 10,000 times": (
-        "image_bytes", serving.claim(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
+        "image_bytes", serving_kit.claim(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
     ),
-    "more than there is": ("pictures", serving.claim(tf.uint8, [2**62, 2**62], int_val=[1])),
+    "more than there is": ("pictures", serving_kit.claim(tf.uint8, [2**62, 2**62], int_val=[1])),
 }  # fmt: skip
 
 
@@ -277,10 +281,10 @@ def test_claims_are_refused_before_they_are_made(server, case):
 @pytest.mark.parametrize(
     "proto",
     [
-        serving.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
-        serving.claim(tf.uint8, [0, 2**62], int_val=[1]),
-        serving.claim(tf.resource, [1]),
-        serving.claim(tf.uint8, [1], int_val=[300]),
+        serving_kit.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
+        serving_kit.claim(tf.uint8, [0, 2**62], int_val=[1]),
+        serving_kit.claim(tf.resource, [1]),
+        serving_kit.claim(tf.uint8, [1], int_val=[300]),
     ],
 )
 def test_damaged_tensors_are_refused(server, proto):
@@ -290,7 +294,7 @@ def test_damaged_tensors_are_refused(server, proto):
 
 def test_one_value_still_stands_for_all(server):
     """As TensorFlow's protocol has it, where that is small."""
-    answer = predict(server, pictures=serving.claim(tf.uint8, [2, 8, 8, 3], int_val=[7]))
+    answer = predict(server, pictures=serving_kit.claim(tf.uint8, [2, 8, 8, 3], int_val=[7]))
     shares = tf.make_ndarray(answer.outputs["probabilities"])
     assert shares.shape == (2, 4) and np.allclose(shares.sum(-1), 1)
 
@@ -318,7 +322,7 @@ def test_names_of_grpc(server):
     code, sentence = call(server, request)
     assert code == "NOT_FOUND" and len(sentence) < 1000
     request.model_spec.name = "tiny"
-    request.inputs["pictures"].CopyFrom(serving.claim(tf.uint8, [1, 8, 8, 3], int_val=[7]))
+    request.inputs["pictures"].CopyFrom(serving_kit.claim(tf.uint8, [1, 8, 8, 3], int_val=[7]))
     request.output_filter.extend(["probabilities"] * 50_000)
     answer = "INVALID_ARGUMENT", "duplicate output tensor alias: probabilities"
     assert call(server, request) == answer
@@ -327,22 +331,14 @@ def test_names_of_grpc(server):
 # --- inside
 
 
-@pytest.fixture
-def servables(monkeypatch):
-    monkeypatch.syspath_prepend(serving.KIT)
-    import servables
-
-    return servables
-
-
-def test_nothing_that_a_folder_holds_ends_the_poll(servables, tmp_path, monkeypatch, capsys):
+def test_nothing_that_a_folder_holds_ends_the_poll(tmp_path, monkeypatch, caplog):
     """A failed version, and then a folder that cannot be read; numbers that are none."""
     (tmp_path / "1").mkdir()
     (tmp_path / f"{2**63}").mkdir()
     (tmp_path / ("9" * 200)).mkdir()
     (tmp_path / "²").mkdir()
     config = model_server_config_pb2.ModelConfig(name="tiny", base_path=str(tmp_path))
-    model = servables.Model(config, servables.Limits(), ThreadPoolExecutor(1))
+    model = servables.Model(config, queue.Limits(), ThreadPoolExecutor(1))
     model.refresh()
     assert {version: state.state for version, state in model.states.items()} == {
         1: servables.State.END
@@ -356,19 +352,19 @@ def test_nothing_that_a_folder_holds_ends_the_poll(servables, tmp_path, monkeypa
 
         return iterdir
 
-    capsys.readouterr()
     for error in (PermissionError(13, "Permission denied"), RuntimeError("odd"), StopIteration()):
         monkeypatch.setattr(pathlib.Path, "iterdir", raising(error))
+        caplog.clear()
         for _ in range(3):
             model.refresh()
-        assert len(capsys.readouterr().err.splitlines()) == 1  # said once
+        assert len(caplog.records) == 1  # said once
     monkeypatch.undo()
-    serving.save(tmp_path, 2)
+    serving_kit.save(tmp_path, 2)
     model.refresh()
     assert model.find().version == 2
 
 
-def test_warm_up_records_claim_no_more_than_requests(servables, folder, tmp_path):
+def test_warm_up_records_claim_no_more_than_requests(folder, tmp_path):
     """A version with damaged records, or some that would fill the memory, is not served; a sentence says so."""
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -380,39 +376,35 @@ def test_warm_up_records_claim_no_more_than_requests(servables, folder, tmp_path
         (log.SerializeToString(), "claims 1200000000 bytes"),
         (b"\x0a\xff", "is no PredictionLog"),
     ):
-        with tf.io.TFRecordWriter(str(tmp_path / "1" / servables.WARMUP)) as writer:
+        with tf.io.TFRecordWriter(str(tmp_path / "1" / warmup.FILE)) as writer:
             writer.write(record)
-        with pytest.raises((servables.Refusal, ValueError), match=sentence):
-            servables.Servable("tiny", 1, tmp_path / "1", servables.Limits(), ThreadPoolExecutor(1))
+        with pytest.raises((Refusal, ValueError), match=sentence):
+            servables.Servable("tiny", 1, tmp_path / "1", queue.Limits(), ThreadPoolExecutor(1))
 
 
-def test_the_queue_has_an_end_for_requests_without_rows(servables):
+def test_the_queue_has_an_end_for_requests_without_rows():
     """Nor is one lost whose thread cannot be had."""
 
     async def main():
         pool = ThreadPoolExecutor(1)
-        queue = servables._Queue(
-            lambda inputs: time.sleep(0.2) or inputs, servables.Limits(2, 2, 1), pool
-        )
+        waiting = queue.Queue(lambda inputs: time.sleep(0.2) or inputs, queue.Limits(2, 2, 1), pool)
         none = {"x": np.zeros([0], np.uint8)}
-        tasks = [asyncio.create_task(queue.run(none)) for _ in range(12)]
+        tasks = [asyncio.create_task(waiting.run(none)) for _ in range(12)]
         done = await asyncio.gather(*tasks, return_exceptions=True)
-        refused = [each for each in done if isinstance(each, servables.Refusal)]
+        refused = [each for each in done if isinstance(each, Refusal)]
         assert 0 < len(refused) < 12 and refused[0].code == grpc.StatusCode.UNAVAILABLE
         pool.shutdown()
-        with pytest.raises(servables.Refusal):
-            await asyncio.wait_for(queue.run(none), 20)
+        with pytest.raises(Refusal):
+            await asyncio.wait_for(waiting.run(none), 20)
 
     asyncio.run(main())
 
 
-def test_bytes_under_way_are_bounded(servables):
-    import intake
-
+def test_bytes_under_way_are_bounded():
     held = intake.Held(10)
     with held.bytes() as one, held.bytes() as other:
         one(6)
-        with pytest.raises(intake.Refusal, match="Requests under way hold 6 bytes, and 10 are the"):
+        with pytest.raises(Refusal, match="Requests under way hold 6 bytes, and 10 are the"):
             other(5)
         other(4)
     with held.bytes() as hold:

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 
 import pytest
-import serving
+import serving_kit
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from keras_resnet.serving.environment import ENVIRONMENT
@@ -51,7 +51,7 @@ MESSAGES = {
 
 
 def read(name):
-    return (serving.KIT / name).read_text("utf-8")
+    return (serving_kit.KIT / name).read_text("utf-8")
 
 
 def yaml_of(name):
@@ -156,7 +156,7 @@ def copied(kit):
     (kit / "resnet50/2").mkdir(parents=True)
     (kit / "resnet50/2/saved_model.pb").write_bytes(b"")
     for name in ("serve.sh", "models.config", "batching.config", "monitoring.config"):
-        shutil.copy(serving.KIT / name, kit / name)
+        shutil.copy(serving_kit.KIT / name, kit / name)
     return kit
 
 
@@ -204,7 +204,7 @@ def test_arguments_are_flags_and_alike(source):
     assert {argument[2:].partition("=")[0] for argument in given} == FLAGS
     assert given == arguments("serve.sh")
     files = [argument.partition("=")[2] for argument in given if "_file=" in argument]
-    assert all((serving.KIT / path.removeprefix("/config/")).exists() for path in files)
+    assert all((serving_kit.KIT / path.removeprefix("/config/")).exists() for path in files)
 
 
 def test_environments_are_the_package_s_own():
@@ -235,7 +235,7 @@ def test_mounts_are_where_the_configuration_looks():
 
 
 def test_script_is_a_script(tmp_path):
-    path = serving.KIT / "serve.sh"
+    path = serving_kit.KIT / "serve.sh"
     subprocess.run(["sh", "-n", path], check=True)
     done = subprocess.run([path, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "resnet50/1 is not there" in done.stderr
@@ -279,7 +279,7 @@ def test_a_python_is_chosen_whose_path_has_spaces(tmp_path):
     python.parent.mkdir()
     python.write_text('#!/bin/sh\n[ "$1" != -m ] || printf "%s|" "$@"\n')
     python.chmod(0o755)
-    script = serving.KIT.parent / "tools/venv.sh"
+    script = serving_kit.KIT.parent / "tools/venv.sh"
     for chosen in (
         {"PYTHON": str(python)},
         {"PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]])},
@@ -306,7 +306,7 @@ def test_ci_runs_in_its_own_clone(tmp_path):
         ):
             path = tmp_path / clone / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text((serving.KIT.parent / name).read_text() if text is None else text)
+            path.write_text((serving_kit.KIT.parent / name).read_text() if text is None else text)
     # Run by make themselves, tests hand its variables on, and then it says where it is.
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
@@ -374,7 +374,7 @@ def test_page_links_to_what_is_there_and_names_every_file():
     page = read("README.md")
     for link in re.findall(r"\]\(([^)#]+)\)", page):
         if not link.startswith("http"):
-            assert (serving.KIT / link).exists(), link
-    for path in serving.KIT.iterdir():
+            assert (serving_kit.KIT / link).exists(), link
+    for path in serving_kit.KIT.iterdir():
         if path.is_file() and path.name != "README.md":
             assert path.name in page, path.name

@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 import pytest
-import serving
+import serving_kit
 import tensorflow as tf
 from google.protobuf import json_format, text_format
 from PIL import Image
@@ -40,20 +40,22 @@ predict_pb2 = package("tensorflow_serving.apis.predict_pb2")
 prediction_log_pb2 = package("tensorflow_serving.apis.prediction_log_pb2")
 prediction_service_pb2_grpc = package("tensorflow_serving.apis.prediction_service_pb2_grpc")
 
+from keras_resnet.serving import remote, warmup
+
 TOO_LARGE = "Task size 10000 is larger than maximum input batch size 256"
-GOOD = [serving.png(seed) for seed in range(5)]
+GOOD = [serving_kit.png(seed) for seed in range(5)]
 BROKEN = b"\x89PNG\r\n\x1a\n and no more"  # the tiny model lets this one stop its graph
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    return folder, serving.save(folder)
+    return folder, serving_kit.save(folder)
 
 
 @pytest.fixture(scope="module")
 def server(folder):
-    with serving.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
+    with serving_kit.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
         yield server
 
 
@@ -86,18 +88,12 @@ def stubs(server):
     channel.close()
 
 
-@pytest.fixture
-def client():
-    with serving.client() as module:
-        yield module
-
-
 def b64(content):
     return {"b64": base64.b64encode(content).decode()}
 
 
 def pictures(count, seed=0):
-    shape = (count, serving.SIDE, serving.SIDE, 3)
+    shape = (count, serving_kit.SIDE, serving_kit.SIDE, 3)
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
@@ -439,24 +435,22 @@ def album(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_client_reads_every_answer(client, server, folder, scheme):
+def test_client_reads_every_answer(server, folder, scheme):
     port = server.rest_api_port if scheme == "http" else server.port
-    predict = client.connect(f"{scheme}://127.0.0.1:{port}", "tiny", 1)
-    got = client.answers(predict([*GOOD, b""]), 2)
+    predict = remote.connect(f"{scheme}://127.0.0.1:{port}", "tiny", 1)
+    got = remote.answers(predict([*GOOD, b""]), 2)
     expected = folder[1].predict_bytes(tf.constant(GOOD))
     for i in range(len(GOOD)):
         names = [name.decode() for name in expected["classes"][i, :2].numpy()]
         assert got[i]["classes"] == names
         np.testing.assert_allclose(got[i]["scores"], expected["scores"][i, :2], rtol=2e-6)
     assert got[-1] == {"error": "empty"}
-    with pytest.raises(ValueError, match="--top=4 is too many: 3 were chosen"):
-        client.answers(predict(GOOD), 4)
-    with pytest.raises(client.Refused, match="Servable not found for request: Latest"):
-        client.connect(f"{scheme}://127.0.0.1:{port}", "tony")(GOOD)
+    with pytest.raises(remote.Refused, match="Servable not found for request: Latest"):
+        remote.connect(f"{scheme}://127.0.0.1:{port}", "tony")(GOOD)
 
 
-def test_client_tries_again(client):
-    waits, answers = [], [client.Unreached("a"), client.Unreached("b"), {"classes": []}]
+def test_client_tries_again():
+    waits, answers = [], [remote.Unreached("a"), remote.Unreached("b"), {"classes": []}]
 
     def predict(pictures):
         answer = answers.pop(0)
@@ -464,24 +458,24 @@ def test_client_tries_again(client):
             raise answer
         return answer
 
-    tried = client.persistent(predict, 2, lambda error, seconds: waits.append(seconds))
+    tried = remote.persistent(predict, 2, lambda error, seconds: waits.append(seconds))
     assert tried([]) == {"classes": []}
     assert 0.05 <= waits[0] <= 0.1 <= waits[1] <= 0.2
-    answers[:] = [client.Unreached("a"), client.Unreached("b")]
-    with pytest.raises(client.Unreached, match="b"):
-        client.persistent(predict, 1)([])
+    answers[:] = [remote.Unreached("a"), remote.Unreached("b")]
+    with pytest.raises(remote.Unreached, match="b"):
+        remote.persistent(predict, 1)([])
 
 
 def test_client_command(server, album):
     url = f"--server={server.url}"
-    done = serving.command(url, "--model=tiny", "--top", "2", "--batch_size=2", album)
+    done = serving_kit.command(url, "--model=tiny", "--top", "2", "--batch_size=2", album)
     *rows, figures = done.stdout.splitlines()
     assert done.returncode == 1 and len(rows) == 6, done.stderr
     assert re.search(r"0\.png +\d+\.\d% \w+ +\d+\.\d% \w+$", rows[0])
     assert rows[5].endswith("no picture: unknown_format")
     figures = json.loads(figures)
     assert (figures["pictures"], figures["classified"], figures["retries"]) == (6, 5, 0)
-    done = serving.command(url, "--model=tiny", "--top=1", "--out=json", album / "0.png")
+    done = serving_kit.command(url, "--model=tiny", "--top=1", "--out=json", album / "0.png")
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[0])["file"] == str(album / "0.png")
 
@@ -497,7 +491,7 @@ def test_client_says_what_is_wrong(server, album):
         (["--server=http://127.0.0.1:9", "--retries=1", album], 3, "not reached in 2 tries"),
         (["--batch_size=0", album], 2, "batch_size"),
     ):
-        done = serving.command(*arguments)
+        done = serving_kit.command(*arguments)
         assert (done.returncode, done.stdout) == (code, ""), (arguments, done)
         assert sentence in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
@@ -510,12 +504,13 @@ def test_needs_no_keras(run_python, folder):
     """TensorFlow imports Keras by itself where it is; here it is not to be had."""
     out = run_python(
         "import sys; sys.modules['keras'] = None; sys.path.insert(0, sys.argv[1])\n"
-        "import local_server, servables, pathlib\n"
+        "import local_server, pathlib\n"
+        "from keras_resnet.serving.server import servables\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "servable = servables.Servable('tiny', 1, pathlib.Path(sys.argv[2]), servables.Limits(),"
         " ThreadPoolExecutor())\n"
         "print(sorted(servable.signature_defs))",
-        str(serving.KIT),
+        str(serving_kit.KIT),
         f"{folder[0]}/1",
     )
     assert "predict_bytes" in out
@@ -534,7 +529,7 @@ def test_mistakes_end_with_one_sentence(tmp_path):
         ([f"--model_config_file={tmp_path}/two.config"], "has the model name 'a' twice"),
     ):
         done = subprocess.run(
-            [sys.executable, str(serving.KIT / "local_server.py"), *flags],
+            [sys.executable, str(serving_kit.KIT / "local_server.py"), *flags],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 2 and done.stdout == "", done
@@ -545,18 +540,18 @@ def test_mistakes_end_with_one_sentence(tmp_path):
 def test_versions_labels_and_warmup(tmp_path):
     """Two versions beside each other, a third that comes and is broken, a fourth that takes over."""
     folder, config = tmp_path / "tiny", tmp_path / "models.config"
-    models = {version: serving.save(folder, version, seed=version) for version in (1, 2)}
-    text = (serving.KIT / "models.config").read_text()
+    models = {version: serving_kit.save(folder, version, seed=version) for version in (1, 2)}
+    text = (serving_kit.KIT / "models.config").read_text()
     given = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     given.model_config_list.config[0].base_path = str(folder)
     config.write_text(text_format.MessageToString(given))
     subprocess.run(
-        [sys.executable, str(serving.KIT / "warmup.py"), f"--saved_model={folder}/2",
+        [sys.executable, str(serving_kit.KIT / "warmup.py"), f"--saved_model={folder}/2",
          f"--pictures={write(tmp_path / 'a.png', GOOD[0])}", "--batch_sizes=1,3"],
-        check=True, env={**os.environ, "PYTHONPATH": str(serving.KIT.parent)},
+        check=True, env={**os.environ, "PYTHONPATH": str(serving_kit.KIT.parent)},
     )  # fmt: skip
     picture = pictures(1)
-    with serving.running(
+    with serving_kit.running(
         f"--model_config_file={config}", "--file_system_poll_wait_seconds=0.05"
     ) as server:
         url = f"{server.url}/v1/models/resnet50"
@@ -587,7 +582,7 @@ def test_versions_labels_and_warmup(tmp_path):
         wait_for(lambda: 3 in states() and states()[3] == "END")
         np.testing.assert_allclose(shares(), models[2].shares(picture), rtol=1e-5)
         aside = tmp_path / "aside"
-        models[4] = serving.save(aside, 4, seed=4)
+        models[4] = serving_kit.save(aside, 4, seed=4)
         os.rename(aside / "4", folder / "4")
         wait_for(lambda: states().get(4) == "AVAILABLE")
         np.testing.assert_allclose(shares(), models[4].shares(picture), rtol=1e-5)
@@ -601,14 +596,10 @@ def write(path, content):
     return path
 
 
-def test_warmup_records_replay(tmp_path, stubs, monkeypatch):
+def test_warmup_records_replay(tmp_path, stubs):
     """The records are requests that the server answers, at the sizes asked for."""
-    monkeypatch.syspath_prepend(serving.KIT)
-
-    with serving.own_flags():
-        import warmup
     (tmp_path / "saved_model.pb").write_bytes(b"")
-    path = warmup.write_warmup(tmp_path, GOOD[:2], (1, 5))
+    path = warmup.write(tmp_path, GOOD[:2], (1, 5))
     assert path == tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     sizes = []
@@ -620,15 +611,15 @@ def test_warmup_records_replay(tmp_path, stubs, monkeypatch):
         sizes.append(len(tf.make_ndarray(outputs["valid"])))
     assert sizes == [1, 5]
     with pytest.raises(ValueError, match="none of them empty"):
-        warmup.write_warmup(tmp_path, [b""])
+        warmup.write(tmp_path, [b""])
     with pytest.raises(ValueError, match=r"holds no saved_model\.pb"):
-        warmup.write_warmup(tmp_path / "nix", GOOD)
+        warmup.write(tmp_path / "nix", GOOD)
 
 
 @pytest.mark.slow
 def test_stop_answers_what_was_begun(folder):
     """SIGTERM while requests wait: each of those is answered, or never was taken in."""
-    with serving.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
+    with serving_kit.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
         body = {**BYTES, "inputs": [b64(GOOD[0])] * 256}
         codes, started = [], threading.Barrier(5)
 
@@ -657,8 +648,8 @@ def test_stop_answers_what_was_begun(folder):
 
 
 @pytest.mark.slow
-def test_a_full_queue_refuses_and_lives(folder, client):
-    with serving.running(
+def test_a_full_queue_refuses_and_lives(folder):
+    with serving_kit.running(
         "--model_name=tiny", f"--model_base_path={folder[0]}",
         "--max_batch_size=8", "--max_enqueued_batches=1", "--num_batch_threads=1", "--max_request_bytes=100000",
     ) as server:  # fmt: skip
@@ -682,7 +673,7 @@ def test_a_full_queue_refuses_and_lives(folder, client):
             f"{server.url}/v1/models/tiny:predict", data=b" " * 200_000, timeout=60
         )
         assert large.status_code == 429 and "at most 100000 bytes" in large.json()["error"]
-        patient = client.persistent(client.connect(server.url, "tiny"), 20)
+        patient = remote.persistent(remote.connect(server.url, "tiny"), 20)
         done = []
         threads = [threading.Thread(target=lambda: done.append(patient(GOOD))) for _ in range(16)]
         for thread in threads:
@@ -694,20 +685,20 @@ def test_a_full_queue_refuses_and_lives(folder, client):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_killed_and_started_again_under_load(folder, client, scheme):
+def test_killed_and_started_again_under_load(folder, scheme):
     """8 clients, every answer compared; the server is killed with -9 and comes back on its ports."""
     flags = "--model_name=tiny", f"--model_base_path={folder[0]}"
-    content = [serving.png(seed) for seed in range(16)]
+    content = [serving_kit.png(seed) for seed in range(16)]
     expected = folder[1].predict_bytes(tf.constant(content))["indices"].numpy().tolist()
-    with serving.running(*flags) as first:
+    with serving_kit.running(*flags) as first:
         port = first.rest_api_port if scheme == "http" else first.port
         ports = {"rest_api_port": first.rest_api_port, "port": first.port}
         stop, wrong, right, retries = threading.Event(), [], [0] * 8, []
 
         def load(i):
             draw = random.Random(i)
-            predict = client.persistent(
-                client.connect(f"{scheme}://127.0.0.1:{port}", "tiny", timeout=20),
+            predict = remote.persistent(
+                remote.connect(f"{scheme}://127.0.0.1:{port}", "tiny", timeout=20),
                 40,
                 lambda error, seconds: retries.append(str(error)),
             )
@@ -729,7 +720,7 @@ def test_killed_and_started_again_under_load(folder, client, scheme):
             time.sleep(0.01)
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        with serving.running(*flags, **ports):
+        with serving_kit.running(*flags, **ports):
             before = list(right)
             while min(r - b for r, b in zip(right, before, strict=True)) < 10 and not wrong:
                 time.sleep(0.01)
@@ -760,7 +751,7 @@ def peak_bytes(process):
 @pytest.mark.skipif(
     not pathlib.Path("/proc/self/status").exists(), reason="memory is read of /proc"
 )
-def test_bad_pictures_over_an_export(tmp_path, client):
+def test_bad_pictures_over_an_export(tmp_path):
     """Each has its reason, the others their answers; the 100 megapixels are never unpacked."""
     import telling
 
@@ -776,12 +767,12 @@ def test_bad_pictures_over_an_export(tmp_path, client):
     good, jpeg = files["PNG"].getvalue(), files["JPEG"].getvalue()
     shares = network.predict_on_batch(np.asarray(picture)[None])[0]
     sent = [good, b"", b"GIF89a", jpeg[: len(jpeg) // 3], bomb(), good]
-    with serving.running("--model_name=net", f"--model_base_path={tmp_path}/net") as server:
+    with serving_kit.running("--model_name=net", f"--model_base_path={tmp_path}/net") as server:
         for address in (server.url, f"grpc://127.0.0.1:{server.port}"):
-            predict = client.connect(address, "net")
+            predict = remote.connect(address, "net")
             predict([good] * len(sent))
             before = peak_bytes(server.process)
-            got = client.answers(predict(sent), 4)
+            got = remote.answers(predict(sent), 4)
             assert peak_bytes(server.process) - before < 60e6  # one channel of it would be 100e6
             for answer in (got[0], got[-1]):
                 assert answer["indices"] == np.argsort(-shares).tolist()
@@ -798,12 +789,12 @@ def test_the_benchmark_compares_every_answer(tmp_path, folder):
     for i in range(6):
         path = tmp_path / "data" / ("a", "b")[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(serving.png(i))
+        path.write_bytes(serving_kit.png(i))
     done = subprocess.run(
-        [sys.executable, str(serving.KIT.parent / "benchmarks" / "serving.py"), "--seconds=2",
+        [sys.executable, str(serving_kit.KIT.parent / "benchmarks" / "serving.py"), "--seconds=2",
          f"--model_base_path={folder[0]}", f"--data={tmp_path}/data", "--clients=2", "--kill"],
         capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(serving.KIT.parent)},
+        env={**os.environ, "PYTHONPATH": str(serving_kit.KIT.parent)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])

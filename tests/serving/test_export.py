@@ -22,7 +22,7 @@ from telling import network, smooth
 from keras_resnet import applications
 from keras_resnet.data import images, views
 from keras_resnet.networks.layers import Layers
-from keras_resnet.serving import export
+from keras_resnet.serving import decoding, export
 
 tf = pytest.importorskip("tensorflow")
 NAMES = ("ant", "bee", "cat", "dög", "elk", "fox")
@@ -169,7 +169,9 @@ def test_what_the_graph_shows_is_what_evaluation_shows_and_pillow(model, interpo
     for dtype in (tf.uint8, tf.float32):
         np.testing.assert_array_equal(fitted(tf.constant(noise, dtype)), evaluated)
     files = tf.constant([encoded(Image.fromarray(picture), "PNG") for picture in noise])
-    _, decoded, _ = tf.function(lambda files: export._decoded(files, graph, False))(files)
+    _, decoded, _ = tf.function(
+        lambda files: decoding.decode_batch(files, graph.shape, graph.view)
+    )(files)
     np.testing.assert_array_equal(decoded, evaluated)
     how = Image.Resampling[interpolation.upper()]
     pillows = [Image.fromarray(p).resize((RESIZE, 45), how).crop((2, 6, 34, 38)) for p in noise]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def sent(root):
 @pytest.mark.parametrize("listed", [trained_on, predicted, predicted_by_pattern, explained, sent])
 def test_everything_lists_the_same_pictures(nasty, listed, capfd, caplog):
     assert listed(nasty) == [listing.shown(name) for name in GOOD]
-    told = caplog.text + capfd.readouterr().err
+    told = capfd.readouterr().err + caplog.text
     for part in ("pipe.png", "plug.png", "gone.png", "endless.png", "again", "lost+found"):
         assert part in told, part
 
@@ -147,7 +148,7 @@ def test_links_lead_out_of_the_folder_once(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["lost+found", "cat/inner"])
-def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypatch, where, caplog):
+def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypatch, where, capfd):
     """Tests may run as root, who may read all, so that the refusal is made here."""
     write_folder(tmp_path, {"cat/1.png": PNG, "dog/2.png": PNG, f"{where}/3.png": PNG})
     scandir = os.scandir
@@ -160,7 +161,7 @@ def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypat
     monkeypatch.setattr(os, "scandir", refusing)
     source = data.load(str(tmp_path))
     assert len(source.train) == 2
-    assert where in caplog.text
+    assert where in capfd.readouterr().err
     reason = ("cat/inner: cannot be read: Permission denied",)
     assert source.train.bad == (() if where == "lost+found" else reason)
 
@@ -342,9 +343,12 @@ def test_members_that_cannot_be_read_are_bad_pictures(tmp_path):
 
 def test_the_client_needs_nothing_heavy(tmp_path):
     """Beside the package, and copied without it."""
-    for name in ("client.py", "listing.py"):
-        folder = ROOT / ("savedmodels" if name == "client.py" else "keras_resnet/data/sources")
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for name in (
+        "savedmodels/client.py",
+        "keras_resnet/data/sources/listing.py",
+        "keras_resnet/serving/remote.py",
+    ):
+        shutil.copy(ROOT / name, tmp_path)
     heavy = {"keras", "tensorflow", "numpy", "PIL", "requests", "etils"}
     for path, package in ((ROOT / "savedmodels", True), (tmp_path, False)):
         done = subprocess.run(
@@ -353,13 +357,17 @@ import sys
 sys.path.insert(0, {str(path)!r})
 if not {package}: sys.modules['keras_resnet'] = None
 import client
-print(sorted({heavy} & set(sys.modules)), client.listing.__file__)"""],
+print(sorted({heavy} & set(sys.modules)), client.listing.__file__, client.remote.__file__)"""],
             capture_output=True, text=True, check=False, cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        place = ROOT / "keras_resnet/data/sources" if package else tmp_path
-        assert done.stdout == f"[] {place / 'listing.py'}\n"
+        files = ("data/sources/listing.py", "serving/remote.py")
+        there = [
+            ROOT / "keras_resnet" / name if package else tmp_path / name.rpartition("/")[2]
+            for name in files
+        ]
+        assert done.stdout == f"[] {there[0]} {there[1]}\n"
 
 
 def test_names_are_shown_as_one_line_of_text():

@@ -1,4 +1,4 @@
-"""The operations of a SavedModel that reach beyond it: files, other processes, Python. Looked for before it is loaded.
+"""Finds, before a SavedModel is loaded, its operations that reach files, other processes or Python.
 
 A graph is a program: TensorFlow has operations that read and write any file that the process may, and a SavedModel's
 functions run as soon as it is loaded (to fill its tables) or asked. What a classifier needs is two of them, each in a
@@ -7,11 +7,15 @@ file in the model's own `assets`.
 """
 
 import itertools
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from etils import epath
 
-FLAG_HELP = "Load a SavedModel whose graph reads or writes files or calls other programs: it can then do so as you can."
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf import saved_model_pb2
+
 _SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints"}
 _TABLES = {"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"}
 _REACHING = {
@@ -64,7 +68,26 @@ _CACHES = {"CacheDataset", "CacheDatasetV2"}
 _HARMLESS = (b"", b"local://", b"stdout", b"stderr", b"log(info)", b"log(warning)", b"log(error)")
 
 
-def check(folder, allow_file_operations: bool = False):
+class UntrustedModel(ValueError):
+    """A SavedModel's graph could read or write files.
+
+    Args:
+        problem: a sentence that says so, without its remedy and full stop.
+    """
+
+    def __init__(self, problem: str):
+        super().__init__(
+            f"{problem}: if you trust it as you would a program, load it with allow_file_operations=True."
+        )
+        self.problem = problem
+
+    def __reduce__(self):  # Beam's workers send it
+        return type(self), (self.problem,)
+
+
+def check(
+    folder: str | os.PathLike, allow_file_operations: bool = False
+) -> "saved_model_pb2.SavedModel":
     """Reads `saved_model.pb`, and refuses a model whose graph could read or write files.
 
     Args:
@@ -76,7 +99,8 @@ def check(folder, allow_file_operations: bool = False):
 
     Raises:
         FileNotFoundError: no SavedModel is there.
-        ValueError: it cannot be read, or has such an operation; one sentence that names it.
+        UntrustedModel: it has such an operation, which the sentence names.
+        ValueError: it is damaged, or in a format that is not read.
         OSError: it cannot be read.
     """
     from google.protobuf.message import DecodeError
@@ -95,14 +119,13 @@ def check(folder, allow_file_operations: bool = False):
     except DecodeError:
         raise ValueError(f"{path} is damaged, or no SavedModel.") from None
     if not allow_file_operations and (found := reaching(saved) or _strange_asset(folder, saved)):
-        raise ValueError(
-            f"{folder} is not loaded: {found}, so that it could read or write files. If you trust it as you "
-            "would a program, pass allow_file_operations=True; to a command, --allow_file_operations."
+        raise UntrustedModel(
+            f"{folder} is not loaded: {found}, so that it could read or write files"
         )
     return saved
 
 
-def reaching(saved) -> str:
+def reaching(saved: "saved_model_pb2.SavedModel") -> str:
     """The first operation of a `SavedModel` message that reaches beyond it and where it is; "" for none."""
     for graph in saved.meta_graphs:
         functions = {f.signature.name: f for f in graph.graph_def.library.function}

@@ -14,16 +14,10 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from keras_resnet.serving.server.refusals import Refusal
+
 _STEP = 1 << 20  # bytes unpacked before others have their turn
 _STRING = 32  # bytes that an array and a tensor take for a string, beside its content
-
-
-class Refusal(Exception):
-    """A request's answer that is an error: a gRPC code and a sentence, of which 800 characters are sent."""
-
-    def __init__(self, code: grpc.StatusCode, sentence: str):
-        super().__init__(sentence if len(sentence) <= 800 else f"{sentence[:800]}...")
-        self.code = code
 
 
 class Held:

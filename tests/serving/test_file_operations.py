@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_resnet.serving import saved_model_ops
+from keras_resnet.serving import file_operations
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/tensorflow_2_20_ops.txt"
@@ -101,8 +101,8 @@ HOSTILE = {
 def test_operations_are_named_before_loading(tmp_path, canary, case):
     folder = save(tmp_path / "1", HOSTILE[case](canary))
     with pytest.raises(ValueError, match=rf"the operation {case.split()[0]}\b"):
-        saved_model_ops.check(folder)
-    assert saved_model_ops.check(folder, allow_file_operations=True).meta_graphs
+        file_operations.check(folder)
+    assert file_operations.check(folder, allow_file_operations=True).meta_graphs
     assert canary.read_text() == "do not touch\n"
 
 
@@ -116,7 +116,7 @@ def test_harmless_models_pass(tmp_path):
         return module.names.lookup(cached("")(module, x))
 
     folder = save(tmp_path / "1", body, names=table(names))
-    saved_model_ops.check(folder)
+    file_operations.check(folder)
     loaded = tf.saved_model.load(str(folder))
     found = loaded.signatures["predict_bytes"](image_bytes=tf.constant(["cat", "dog"]))
     assert found["classes"].numpy().tolist() == [0, 1]
@@ -148,7 +148,7 @@ def test_an_asset_elsewhere_is_refused(with_table, name):
         graph.asset_file_def[0].filename = name
 
     with pytest.raises(ValueError, match="its asset .* names another folder"):
-        saved_model_ops.check(edit(with_table, change))
+        file_operations.check(edit(with_table, change))
 
 
 def test_an_asset_that_is_a_link_outside_is_refused(with_table, canary):
@@ -156,7 +156,7 @@ def test_an_asset_that_is_a_link_outside_is_refused(with_table, canary):
     asset.unlink()
     asset.symlink_to(canary)
     with pytest.raises(ValueError, match="its asset 'names.txt' is a link to .*canary"):
-        saved_model_ops.check(with_table)
+        file_operations.check(with_table)
 
 
 def test_a_table_of_another_file_is_refused(with_table, canary):
@@ -172,7 +172,7 @@ def test_a_table_of_another_file_is_refused(with_table, canary):
         assert functions.bound_inputs
 
     with pytest.raises(ValueError, match="InitializeTableFromTextFileV2"):
-        saved_model_ops.check(edit(with_table, bound))
+        file_operations.check(edit(with_table, bound))
 
     def inside(graph):
         for function in graph.graph_def.library.function:
@@ -184,7 +184,7 @@ def test_a_table_of_another_file_is_refused(with_table, canary):
                     return
 
     with pytest.raises(ValueError, match="InitializeTableFromTextFileV2"):
-        saved_model_ops.check(edit(with_table, inside))
+        file_operations.check(edit(with_table, inside))
 
 
 def saver_of(graph):
@@ -225,9 +225,9 @@ def of_a_session(graph):
 )
 def test_the_saver_is_the_saver_s_alone(tmp_path, change):
     folder = save(tmp_path / "1", lambda module, x: x)
-    saved_model_ops.check(folder)
+    file_operations.check(folder)
     with pytest.raises(ValueError, match="has the operation SaveV2|has the operation RestoreV2"):
-        saved_model_ops.check(edit(folder, change))
+        file_operations.check(edit(folder, change))
 
 
 def test_a_stream_that_a_caller_names_is_refused(tmp_path):
@@ -237,7 +237,7 @@ def test_a_stream_that_a_caller_names_is_refused(tmp_path):
 
     folder = save(tmp_path / "1", lambda module, x: x)
     with pytest.raises(ValueError, match="PrintV2"):
-        saved_model_ops.check(edit(folder, change))
+        file_operations.check(edit(folder, change))
 
 
 def test_an_operation_that_lacks_its_inputs_is_named(tmp_path):
@@ -246,19 +246,19 @@ def test_an_operation_that_lacks_its_inputs_is_named(tmp_path):
 
     folder = save(tmp_path / "1", lambda module, x: x)
     with pytest.raises(ValueError, match="CacheDataset"):
-        saved_model_ops.check(edit(folder, change))
+        file_operations.check(edit(folder, change))
 
 
 def test_what_is_no_model_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no saved_model\.pb"):
-        saved_model_ops.check(tmp_path)
+        file_operations.check(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
     with pytest.raises(ValueError, match="is damaged, or no SavedModel"):
-        saved_model_ops.check(tmp_path)
+        file_operations.check(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"")
     (tmp_path / "saved_model.cpb").write_bytes(b"")
     with pytest.raises(ValueError, match=r"a saved_model\.cpb"):
-        saved_model_ops.check(tmp_path)
+        file_operations.check(tmp_path)
 
 
 # Words of TensorFlow's names for what reaches files, processes or Python; and which of those with them do not.
@@ -271,7 +271,7 @@ HARMLESS += r"|^Rpc|RpcFuture|^Sharded|BoostedTrees|DebugGradient|DecodeCSV|Copy
 def test_the_list_is_of_operations_and_whole():
     """Every name is one of TensorFlow's; and those that sound like files are in it, or said to be harmless here."""
     known = set(GOLDEN.read_text().split())
-    listed = saved_model_ops._REACHING | saved_model_ops._CACHES | set(saved_model_ops._NAMED_BY)
+    listed = file_operations._REACHING | file_operations._CACHES | set(file_operations._NAMED_BY)
     assert listed - known <= {"InitializeTRTResource", "RemoteFusedGraphExecute"}
     sounds = {name for name in known if re.search(WORDS, name)}
     assert {name for name in sounds - listed if not re.search(HARMLESS, name)} == set()

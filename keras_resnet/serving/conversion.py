@@ -1,0 +1,91 @@
+"""A trained network -> one file for ONNX's or TFLite's runtimes.
+
+Each reads "pictures", float32 [N,size,size,C] in 0..255, and gives "probabilities" [N,K] and "features" [N,F], float32.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_resnet.serving import export
+
+
+def onnx(model: keras.Model, size: int | None = None) -> bytes:
+    """An ONNX file, of operator set 17.
+
+    Args:
+        model: see `export.save`.
+        size: pixels, side of a picture; None takes the network's own.
+
+    Raises:
+        ValueError: tf2onnx is not installed, or as `export.save`.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ValueError(
+            f"ONNX files are written by tf2onnx ({error}): pip install 'keras-resnet-he[onnx]'."
+        ) from None
+    called, spec = _named(model, size)
+    converted, _ = tf2onnx.convert.from_function(called, [spec], opset=17)
+    return converted.SerializeToString()
+
+
+def tflite(
+    model: keras.Model, size: int | None = None, calibration: Sequence[np.ndarray] = ()
+) -> bytes:
+    """A TFLite file of one picture; who runs it resizes the input for more.
+
+    Args:
+        model: see `export.save`.
+        size: pixels, side of a picture; None takes the network's own.
+        calibration: pictures as it reads them, float32 [1,size,size,C] each, which the ranges of int8 are read off;
+            without them all stays float32.
+
+    Raises:
+        ValueError: TFLite cannot take this network, or as `export.save`.
+    """
+    called, _ = _named(model, size, 1)
+    module = tf.Module()
+    module.called = called
+    module.held = called.get_concrete_function().variables  # what is saved must be held
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, called)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if calibration:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([picture] for picture in calibration)
+        try:
+            return converter.convert()
+        except Exception as error:
+            raise ValueError(
+                f"TFLite cannot take this network: {str(error).strip().splitlines()[0]}"
+            ) from error
+
+
+def run_tflite(content: bytes, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The probabilities [K] that a TFLite file gives each of the pictures, float32 [1,size,size,C]."""
+    interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
+    runner = interpreter.get_signature_runner()
+    for picture in pictures:
+        yield runner(pictures=picture)["probabilities"][0]
+
+
+def _named(model, size, batch=None):
+    """What an export computes, with names for what goes in and comes out, and its signature."""
+    compute, shape, _ = export.network(model, "float32", size)
+    spec = tf.TensorSpec([batch, *shape], tf.float32, name="pictures")
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def called(pictures):
+        probabilities, features = compute(pictures)
+        return {
+            "probabilities": tf.identity(probabilities, "probabilities"),
+            "features": tf.identity(features, "features"),
+        }
+
+    return called, spec
