@@ -56,6 +56,7 @@ notebook: $(VENV)/.installed-test
 readme: $(VENV)/.installed-test
 	$(PY) tools/readme_tables.py README.md
 	$(PY) tools/readme_tables.py savedmodels/README.md
+	$(PY) tools/house.py CONTRIBUTING.md
 
 $(VENV)/.installed: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)

@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
     py_modules=["keras_resnet_he"],
-    package_data={"keras_resnet.support": ["*.txt"]},
+    package_data={"": ["*.pyi", "py.typed"], "keras_resnet.support": ["*.txt"]},
     python_requires=">=3.11",
     install_requires=[
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.
@@ -54,6 +54,9 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.150",
             "ruff==0.17.5",
+            # what editors and type checkers see
+            "pyright[nodejs]>=1.1.414",
+            "jedi>=0.20",
             "scipy>=1.13",  # distributions that draws are held against
             "nbclient>=0.10",
             "nbformat>=5.10",

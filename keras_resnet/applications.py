@@ -4,13 +4,17 @@ import difflib
 import fnmatch
 import functools
 import logging
+import os
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import keras
 
 from keras_resnet import weights as weight_files
 from keras_resnet.networks import fronts, models
 from keras_resnet.networks.blocks import SHORTCUTS
+from keras_resnet.networks.fronts import Preprocessing
 from keras_resnet.networks.layers import Layers
 
 logger = logging.getLogger(__name__)
@@ -88,19 +92,19 @@ def _named(network):
     spec = models.NETWORKS[network]
 
     def build(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=spec.classes,
-        classifier_activation="softmax",
-        name=network.lower(),
+        include_top: bool = True,
+        weights: str | os.PathLike[str] | None = None,
+        input_tensor: Any = None,
+        input_shape: Sequence[int | None] | None = None,
+        pooling: Literal["avg", "max"] | None = None,
+        classes: int = spec.classes,
+        classifier_activation: str | Callable | None = "softmax",
+        name: str = network.lower(),
         *,
-        preprocessing="auto",
-        shortcut=None,
-        layers=Layers(),
-    ):
+        preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+        shortcut: Literal["A", "B", "C", "none"] | Callable | None = None,
+        layers: Layers = Layers(),
+    ) -> keras.Model:
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
                 "keras_resnet's networks are channels-last; "
@@ -214,7 +218,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in _CONSTRUCTORS if fnmatch.fnmatchcase(name, pattern)]
 
 
-def get(name: str):
+def get(name: str) -> Callable[..., keras.Model]:
     """The constructor of a named network.
 
     Raises:

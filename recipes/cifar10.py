@@ -41,6 +41,7 @@ from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import augment, dataset, draws
+from keras_resnet.data.feeds import in_memory
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.fronts import Preprocessing
 from keras_resnet.training import logs, optimizers, runtime, schedules
@@ -110,7 +111,6 @@ def main() -> dict:
     if FLAGS.per_pixel_mean:
         crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=0)
         form = {"mean": augment.pixel_mean(train.pictures)}
-    batches = data_module()
 
     # --- network
     shape, classes = train.pictures.shape[1:], len(source.class_names)
@@ -135,13 +135,13 @@ def main() -> dict:
 
     def evaluate(after_batch):
         return evaluation.count(
-            model, batches.evaluation(held_out, FLAGS.batch_size, **form), after_batch=after_batch
+            model, in_memory.evaluation(held_out, FLAGS.batch_size, **form), after_batch=after_batch
         )
 
     seconds = training.fit(
         model,
         optimizers.SGD(FLAGS.rate, MOMENTUM, coupled_weight_decay=FLAGS.weight_decay),
-        lambda start_step: batches.training(
+        lambda start_step: in_memory.training(
             train,
             FLAGS.batch_size,
             augment=crop_flip,
@@ -163,7 +163,7 @@ def main() -> dict:
     )
 
     # --- result
-    tested = evaluation.count(model, batches.evaluation(test, FLAGS.batch_size, **form))
+    tested = evaluation.count(model, in_memory.evaluation(test, FLAGS.batch_size, **form))
     logs.append(
         workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
     )
@@ -217,18 +217,6 @@ def rate_controller():
     # The paper, 4.2: 0.1 is a little too much for ResNet-110 to begin with.
     warm_up = WARM_UP if FLAGS.model.startswith("ResNet110") else None
     return schedules.Controller(schedules.piecewise(FLAGS.rate, boundaries), warm_up=warm_up)
-
-
-def data_module():
-    """tf.data on TensorFlow; on other backends the same batches from pictures that live on the
-    device."""
-    if keras.backend.backend() == "tensorflow":
-        from keras_resnet.data.feeds import in_memory
-
-        return in_memory
-    from keras_resnet.data.feeds import resident
-
-    return resident
 
 
 def rgb(mean):

@@ -1,47 +1,12 @@
 """A file of the package imports only from lower floors, and the networks import no backend."""
 
-import ast
-import pathlib
 import sys
 
 import pytest
 
-import keras_resnet
+from tools.house import FLOORS, imports, modules, room
 
-PACKAGE = pathlib.Path(keras_resnet.__file__).parent
-FLOORS = {
-    "support": 0,
-    "networks": 1,
-    "data": 2,
-    "weights": 2,
-    "training": 2,
-    "applications": 3,
-    "evaluation": 3,
-    "analysis": 4,
-    "serving": 4,
-    "commands": 5,
-}  # a room, or a file in no room
 BY_COMMANDS_ALONE = ("training.runtime", "training.strategies")
-
-
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        yield ".".join(p for p in parts if p != "__init__"), path
-
-
-def imports(path, top_level_only=False):
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def room(module):
-    return module.partition(".")[0]
 
 
 def test_every_room_has_a_floor():

@@ -8,7 +8,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import analysis
-from tools import readme_tables
+from tools import house, readme_tables
 
 ROOT = pathlib.Path(keras_resnet.__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -24,6 +24,12 @@ def test_network_table_names_every_network_and_some_rows_are_the_graphs_own():
     assert [line.split()[1] for line in lines[2:]] == keras_resnet.list_models()
     for expected in analysis.format_table(analysis.summary_table(names=QUICK)).splitlines():
         assert expected in lines
+
+
+def test_the_house_is_drawn_from_its_imports():
+    """Else: make readme."""
+    contributing = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert house.drawn(contributing) == contributing
 
 
 @pytest.mark.slow

@@ -17,13 +17,18 @@ HELD_OUT = {"test": ("test", "validation", "val"), "val": ("validation", "val", 
 
 
 class BadFiles(ValueError):
-    """Files to evaluate on cannot be read as pictures; `problem` is the sentence without what helps in Python."""
+    """Files to evaluate on that cannot be decoded, where `on_bad` is "error".
+
+    Args:
+        problem: which ones, without what to do about them: for those to whom `on_bad` has another name.
+    """
 
     def __init__(self, problem: str):
-        super().__init__(
-            f"{problem}: repair or remove them, or ask for them to be skipped (on_bad='skip')."
-        )
+        super().__init__(problem)
         self.problem = problem
+
+    def __str__(self):
+        return f"{self.problem}: repair or remove them, or leave them out by on_bad='skip'."
 
 
 class Names(Sequence):
@@ -57,7 +62,7 @@ class Encoded:
     Args:
         names: of the pictures, as reports give them.
         read: name -> bytes.
-        on_bad: what is done about a file that is no picture: "skip" or "error".
+        on_bad: what is done about a file that cannot be decoded: "skip" or "error".
         runs: int32 [N], where pictures lie in larger files: neighbours of one number lie together
             there, and are best read at about the same time. None where it makes no difference.
         path: name -> path of the file whose whole content `read` gives, None for one whose path is not
@@ -153,8 +158,8 @@ def arrays(split: Split) -> Split:
     pictures in lossless WebP take 0.1 ms of one core each, 6 s.
 
     Raises:
-        BadFiles: a bad file where `on_bad` is "error".
-        ValueError: pictures of unequal size, or no good one.
+        BadFiles: files that cannot be decoded, where `on_bad` is "error".
+        ValueError: pictures of unequal size, or none that can be decoded.
     """
     if not isinstance(split.pictures, Encoded):
         return split
@@ -176,18 +181,21 @@ def arrays(split: Split) -> Split:
             pictures[len(good)] = picture
             good.append(i)
     if bad and encoded.on_bad == "error":
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise BadFiles(
-            f"{len(bad)} of {len(encoded) + len(split.bad)} files to evaluate on are no readable "
-            f"pictures ({'; '.join(bad[:3])}{more})"
+            f"{len(bad)} of {len(encoded) + len(split.bad)} files to evaluate on cannot be decoded "
+            f"({first_of(bad)})"
         )
     if pictures is None:
-        raise ValueError(
-            f"None of the {len(bad)} files is a readable picture ({'; '.join(bad[:3])})."
-        )
+        raise ValueError(f"None of the {len(bad)} files is a readable picture ({first_of(bad)}).")
     return dataclasses.replace(
         split, labels=split.labels[good], pictures=pictures[: len(good)], bad=tuple(bad)
     )
+
+
+def first_of(bad: Sequence[str], most: int = 3) -> str:
+    """The first few of many bad files with their reasons: "a: why; b: why; c: why and 9 more"."""
+    more = f" and {len(bad) - most} more" if len(bad) > most else ""
+    return "; ".join(bad[:most]) + more
 
 
 def pixels(split: Split) -> np.ndarray:

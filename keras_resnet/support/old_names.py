@@ -15,7 +15,7 @@ MOVED = {
     "data.randaugment": "data.augment.randaugment",
     "data.reader": "data.feeds.reader",
     "data.records": "data.sources.tfrecord",
-    "data.resident": "data.feeds.resident",
+    "data.resident": "data.feeds.in_memory",
     "data.shards": "data.sources.shards",
     "data.splits": "data.dataset",
     "data.stream": "data.feeds.stream",

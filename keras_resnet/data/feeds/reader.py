@@ -1,4 +1,4 @@
-"""Reads the files of a split by threads, and knows which of them are no pictures."""
+"""Reads the files of a split by threads, and knows which of them cannot be decoded."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_resnet.data import images
-from keras_resnet.data.dataset import Encoded, Split
+from keras_resnet.data.dataset import Encoded, Split, first_of
 
 # Threads are for reads that wait. One that finds its file in the system's cache takes 20 µs, and
 # passing the interpreter's lock between threads takes longer: 0.2 ms of CPU a picture.
@@ -30,7 +30,7 @@ class Reader:
     """The files of an encoded split, by index.
 
     A usual JPEG is looked through when it is first read. From then on its size is known, and if it
-    is a file of its own it is left to TensorFlow to read, at a fifth of the CPU.
+    is a file by itself it is left to TensorFlow to read, at a fifth of the CPU.
 
     Args:
         split: whose pictures are `Encoded`.
@@ -95,9 +95,7 @@ class Reader:
 
     def summary(self) -> str:
         """The first three bad files with their reasons."""
-        bad = self.bad()
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        return "; ".join(f"{name}: {bad[name]}" for name in sorted(bad)[:3]) + more
+        return first_of([f"{name}: {reason}" for name, reason in sorted(self.bad().items())])
 
     def _map(self, function, indices):
         """The results in order: by this thread, as long as it does not wait, the rest by threads."""
@@ -131,7 +129,7 @@ class Reader:
 
 
 def _open(read, name, known):
-    """A `Picture`, or the reason (str) why it is none.
+    """A `Picture`, or the reason (str) why there is none.
 
     Args:
         known: (height, width) of a usual JPEG; zeros if this has to be found out.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.data import CropFlip, Encoded, Split, draws, pixel_mean
-from keras_resnet.data.feeds import in_memory, resident
+from keras_resnet.data.feeds import in_memory
 
 from ..augment.test_crop_flip import reference
 
@@ -19,10 +19,6 @@ N, BATCH, SEED = 50, 16, 5
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="tf.data runs on KERAS_BACKEND=tensorflow"
 )
-BOTH = [
-    pytest.param(in_memory, marks=on_tensorflow, id="in_memory"),
-    pytest.param(resident, id="resident"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +36,12 @@ def take(batches, count):
     return [numpy(batch) for batch in itertools.islice(iter(batches), count)]
 
 
-@pytest.mark.parametrize("way", BOTH)
 @pytest.mark.parametrize("mean", [False, True], ids=["uint8", "less the mean"])
-def test_training_is_the_paper_s(way, split, mean):
+def test_training_is_the_paper_s(split, mean):
     """Each batch, against NumPy: order of the epoch, mean first, then border, crop and mirror."""
     fill = 0 if mean else (125, 123, 114)
     mean = pixel_mean(split.pictures) if mean else None
-    batches = way.training(split, BATCH, augment=CropFlip(2, fill=fill), mean=mean, seed=SEED)
+    batches = in_memory.training(split, BATCH, augment=CropFlip(2, fill=fill), mean=mean, seed=SEED)
     for step, (pictures, labels) in enumerate(take(batches, 7)):
         epoch, first = step // 3, step % 3 * BATCH
         indices = draws.permutation(SEED, epoch, N)[first : first + BATCH]
@@ -59,13 +54,12 @@ def test_training_is_the_paper_s(way, split, mean):
         np.testing.assert_array_equal(labels, split.labels[indices])
 
 
-@pytest.mark.parametrize("way", BOTH)
-def test_training_starts_at_any_step(way, split):
+def test_training_starts_at_any_step(split):
     settings = {"augment": CropFlip(1), "seed": SEED}
-    whole = take(way.training(split, BATCH, **settings), 8)
+    whole = take(in_memory.training(split, BATCH, **settings), 8)
     for start in (1, 3, 5):
         for ours, theirs in zip(
-            take(way.training(split, BATCH, **settings, start_step=start), 3),
+            take(in_memory.training(split, BATCH, **settings, start_step=start), 3),
             whole[start:],
             strict=False,
         ):
@@ -73,19 +67,17 @@ def test_training_starts_at_any_step(way, split):
                 np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("way", BOTH)
-def test_without_augmentation_an_epoch_is_the_split(way, split):
-    batches = take(way.training(split, 10, seed=SEED), 5)
+def test_without_augmentation_an_epoch_is_the_split(split):
+    batches = take(in_memory.training(split, 10, seed=SEED), 5)
     pictures, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     order = draws.permutation(SEED, 0, N)
     np.testing.assert_array_equal(pictures, split.pictures[order])
     np.testing.assert_array_equal(labels, split.labels[order])
 
 
-@pytest.mark.parametrize("way", BOTH)
 @pytest.mark.parametrize("batch", [10, 16, 64])
-def test_evaluation_sees_each_example_once(way, split, batch):
-    batches = take(way.evaluation(split, batch), None)
+def test_evaluation_sees_each_example_once(split, batch):
+    batches = take(in_memory.evaluation(split, batch), None)
     assert len(batches) == -(-N // batch)
     assert all(pictures.shape == (batch, 8, 6, 3) for pictures, _, _ in batches)
     pictures, labels, weights = (np.concatenate(part) for part in zip(*batches, strict=True))
@@ -96,10 +88,9 @@ def test_evaluation_sees_each_example_once(way, split, batch):
     np.testing.assert_array_equal(labels[real], split.labels)
 
 
-@pytest.mark.parametrize("way", BOTH)
-def test_evaluation_subtracts_the_same_mean(way, split):
+def test_evaluation_subtracts_the_same_mean(split):
     mean = pixel_mean(split.pictures)
-    [(pictures, _, _)] = take(way.evaluation(split, N, mean=mean), None)
+    [(pictures, _, _)] = take(in_memory.evaluation(split, N, mean=mean), None)
     np.testing.assert_array_equal(pictures, split.pictures.astype("float32") - mean)
 
 
@@ -119,21 +110,20 @@ def test_evaluation_by_keras_weighted_metrics_is_exact(split):
 
 
 @on_tensorflow
-def test_tf_data_is_told_what_to_do(split):
+def test_tf_data_keeps_the_order_and_its_autotune_is_off(split):
     for dataset in (in_memory.training(split, BATCH), in_memory.evaluation(split, BATCH)):
         options = dataset.options()
         assert options.autotune.enabled is False and options.deterministic is True
     assert in_memory.training(split, BATCH).element_spec[0].shape == (BATCH, 8, 6, 3)
 
 
-@pytest.mark.parametrize("way", BOTH)
-def test_mistakes_come_before_the_first_batch(way, split):
+def test_mistakes_come_before_the_first_batch(split):
     with pytest.raises(ValueError, match="all of the 50 training pictures; got batch_size=51"):
-        way.training(split, 51)
+        in_memory.training(split, 51)
     with pytest.raises(ValueError, match="got batch_size=0"):
-        way.evaluation(split, 0)
+        in_memory.evaluation(split, 0)
     encoded = Split(split.labels, Encoded(("a",) * N, None, "skip"))
-    for batches in (way.training, way.evaluation):
+    for batches in (in_memory.training, in_memory.evaluation):
         with pytest.raises(ValueError, match="still encoded"):
             batches(encoded, BATCH)
 
@@ -145,16 +135,12 @@ OTHER = """if True:
     from keras_resnet import data
     with np.load(sys.argv[1]) as file:
         split = data.Split(file["labels"], file["pictures"])
-    try:
-        data.pipeline.training(split, 16)
-    except ValueError as error:
-        print(error)
-    training = data.resident.training(
+    training = data.feeds.in_memory.training(
         split, 16, augment=data.CropFlip(2, fill=(1, 2, 3)), seed=5, start_step=2
     )
     mean = data.pixel_mean(split.pictures)
-    centred = data.resident.training(split, 16, augment=data.CropFlip(2), mean=mean, seed=5)
-    evaluation = data.resident.evaluation(split, 16, mean=mean)
+    centred = data.feeds.in_memory.training(split, 16, augment=data.CropFlip(2), mean=mean, seed=5)
+    evaluation = data.feeds.in_memory.evaluation(split, 16, mean=mean)
     parts = [*next(training), *next(training), *next(centred), *evaluation[-1]]
     import keras
     parts = [keras.ops.convert_to_numpy(part) for part in parts]
@@ -176,9 +162,6 @@ def test_other_backends_see_the_same_numbers(backend, split, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        f"but this is {backend} without TensorFlow: keras_resnet.data.feeds.resident" in done.stdout
-    )
     mean = pixel_mean(split.pictures)
     augment = CropFlip(2, fill=(1, 2, 3))
     expected = take(in_memory.training(split, 16, augment=augment, seed=5, start_step=2), 2)

@@ -321,7 +321,7 @@ def test_evaluation_refuses_bad_files_or_skips_them():
     def view(picture):
         return tf.image.resize(picture, [8, 8])
 
-    with pytest.raises(ValueError, match="no readable pictures .*corrupt.JPEG: .*on_bad='skip'"):
+    with pytest.raises(ValueError, match="cannot be decoded .*corrupt.JPEG: .*on_bad='skip'"):
         list(stream.evaluation(split(files, "error"), 4, view))
     skipping = stream.evaluation(split(files), 4, view)
     _, labels, weights = (np.concatenate(part) for part in zip(*skipping, strict=True))

@@ -1,0 +1,8 @@
+# Written by tools/stubs.py: run it again after a change of names or arguments.
+
+from . import command_line as command_line
+from . import networks as networks
+from . import progress as progress
+from . import run as run
+from . import start as start
+from . import trusting as trusting

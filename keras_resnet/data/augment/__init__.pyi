@@ -1,0 +1,16 @@
+# Written by tools/stubs.py: run it again after a change of names or arguments.
+
+from . import crop_flip as crop_flip
+from . import mixing as mixing
+from . import randaugment as randaugment
+from . import windows as windows
+from .crop_flip import CropFlip as CropFlip
+from .crop_flip import channel_mean as channel_mean
+from .crop_flip import pad_crop_flip as pad_crop_flip
+from .crop_flip import pixel_mean as pixel_mean
+from .crop_flip import prepare as prepare
+from .mixing import Colour as Colour
+from .mixing import Mix as Mix
+from .randaugment import RandAugment as RandAugment
+from .windows import RandomResizedCrop as RandomResizedCrop
+from .windows import ScaleCrop as ScaleCrop

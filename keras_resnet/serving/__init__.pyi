@@ -1,0 +1,17 @@
+# Written by tools/stubs.py: run it again after a change of names or arguments.
+
+from . import batch_input as batch_input
+from . import beam as beam
+from . import conversion as conversion
+from . import decoding as decoding
+from . import environment as environment
+from . import export as export
+from . import file_operations as file_operations
+from . import fold as fold
+from . import remote as remote
+from . import samples as samples
+from . import server as server
+from . import versions as versions
+from . import warmup as warmup
+from .environment import ENVIRONMENT as ENVIRONMENT
+from .environment import prepare as prepare
