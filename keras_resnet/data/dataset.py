@@ -50,7 +50,7 @@ class Names(Sequence):
             return [self._name(int(index)) for index in self._indices[i]]
         return self._name(int(self._indices[i]))
 
-    def subset(self, indices) -> "Names":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Names":
         """The names at int [M] `indices`."""
         return Names(self._name, self._indices[np.asarray(indices)])
 
@@ -99,7 +99,7 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
-    def subset(self, indices) -> "Split":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Split":
         """The pictures of int [M] `indices`, in that order."""
         pictures = self.pictures
         if isinstance(pictures, Encoded):
@@ -138,7 +138,7 @@ class Source:
 
 
 def holdout(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
-    """(the rest, `count` pictures held out), each class by its share; fixed by `seed`.
+    """(the rest, `count` pictures held out), of each class the same fraction; fixed by `seed`.
 
     Raises:
         ValueError: `count` leaves one of the two empty.
@@ -212,7 +212,7 @@ def pixels(split: Split) -> np.ndarray:
 
 
 def _decoded(encoded):
-    """Yields each picture, or the reason (str) why it is none, in order."""
+    """Yields each picture, or the reason (str) why it cannot be decoded, in order."""
 
     def decode(names):
         return [_decode(encoded.read, name) for name in names]

@@ -1,4 +1,4 @@
-"""What a network is shown of a picture when it is not training: centre, ten crops, or all of it.
+"""What part of a picture a network gets when it is not training: centre, ten crops, or all of it.
 
 Functions of TensorFlow, picture uint8 [H,W,C] -> uint8, for tf.data, for tf.function and for an
 export's graph alike. Sizes are in pixels. The resize is antialiased (its kernel widens with the
@@ -11,9 +11,12 @@ bicubic are off Pillow's, none by more than 1; where 480 in 500 enlarges most of
 none by more than 2.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # interpolation -> TensorFlow's name
 
-SMALL = 64  # pixels; networks for pictures up to this size are shown all of them
+SMALL = 64  # pixels; networks for pictures up to this size get all of them
 
 
 def resize_for(size: int) -> int:
@@ -22,7 +25,7 @@ def resize_for(size: int) -> int:
     return size if size <= SMALL else round(size / 0.875)
 
 
-def center(size=224, resize=256, interpolation="bilinear"):
+def center(size: int = 224, resize: int = 256, interpolation: str = "bilinear") -> Callable:
     """The centre: shorter side to `resize`, then `size` x `size` of the middle; torchvision's rounding.
 
     Returns:
@@ -40,7 +43,7 @@ def center(size=224, resize=256, interpolation="bilinear"):
     return view
 
 
-def ten(size=224, resize=256, interpolation="bilinear"):
+def ten(size: int = 224, resize: int = 256, interpolation: str = "bilinear") -> Callable:
     """Ten crops (Krizhevsky 2012, 4.1; the paper, 3.4): corners, centre, and the mirrors of the five.
 
     Returns:
@@ -66,7 +69,7 @@ def ten(size=224, resize=256, interpolation="bilinear"):
     return view
 
 
-def shorter_side(size, interpolation="bilinear"):
+def shorter_side(size: int, interpolation: str = "bilinear") -> Callable:
     """The whole picture with its shorter side at `size`: for networks of any picture size.
 
     Returns:
@@ -84,7 +87,7 @@ def shorter_side(size, interpolation="bilinear"):
     return view
 
 
-def mirror(pictures):
+def mirror(pictures: Any) -> Any:
     """Left and right exchanged in [...,H,W,C]."""
     return pictures[..., ::-1, :]
 

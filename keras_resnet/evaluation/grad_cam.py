@@ -1,5 +1,8 @@
 """Where in a picture a network saw what it says: Grad-CAM (Selvaraju 2017)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import matplotlib
 import numpy as np
@@ -11,7 +14,12 @@ from keras_resnet.networks.pyramids import feature_extractor
 from keras_resnet.training import transfer
 
 
-def grad_cam(model: keras.Model, pictures, classes=None, stage: int | None = None):
+def grad_cam(
+    model: keras.Model,
+    pictures: Any,
+    classes: Sequence[int] | np.ndarray | None = None,
+    stage: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much each place speaks for a class: a stage's maps, each by the mean gradient of the
     class' logit with respect to it, summed; what is below 0 speaks for others and becomes 0.
 
@@ -31,7 +39,7 @@ def grad_cam(model: keras.Model, pictures, classes=None, stage: int | None = Non
         probabilities: float32 [B,K].
 
     Raises:
-        ValueError: a network of another form, a class that it has not, a stage that it has not, or
+        ValueError: a network with another head, a class or a stage that it does not have, or
             another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
@@ -50,15 +58,15 @@ def grad_cam(model: keras.Model, pictures, classes=None, stage: int | None = Non
         tape.watch(x)  # or nothing is recorded of a frozen network
         maps, features = both(x, training=False)  # augmentation in the model is active by default
         logits = features @ tf.convert_to_tensor(last.kernel) + tf.convert_to_tensor(last.bias)
-        shares = tf.nn.softmax(logits).numpy()
-        classes = shares.argmax(-1) if classes is None else _classes(classes, shares)
+        probabilities = tf.nn.softmax(logits).numpy()
+        classes = probabilities.argmax(-1) if classes is None else _classes(classes, probabilities)
         asked = tf.gather(logits, classes, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(asked, maps), (1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(weights * maps, -1))
-    return heat.numpy(), classes, shares
+    return heat.numpy(), classes, probabilities
 
 
-def overlay(pictures, heat, opacity: float = 0.5) -> np.ndarray:
+def overlay(pictures: np.ndarray, heat: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """Pictures under their heat, from dark blue (none) to red (the picture's most).
 
     Args:
@@ -72,22 +80,22 @@ def overlay(pictures, heat, opacity: float = 0.5) -> np.ndarray:
     pictures = np.broadcast_to(pictures, (*np.shape(pictures)[:3], 3)).astype(np.float32)
     height, width = pictures.shape[1:3]
     drawn = []
-    for picture, own in zip(pictures, heat, strict=True):
-        image = Image.fromarray(np.asarray(own / max(own.max(), 1e-12), np.float32))
+    for picture, its in zip(pictures, heat, strict=True):
+        image = Image.fromarray(np.asarray(its / max(its.max(), 1e-12), np.float32))
         large = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
         colours = 255 * matplotlib.colormaps["jet"](large)[..., :3]
         drawn.append(np.rint((1 - opacity) * picture + opacity * colours))
     return np.stack(drawn).astype(np.uint8)
 
 
-def _classes(classes, shares):
+def _classes(classes, probabilities):
     classes = np.asarray(classes, np.int64)
     if (
-        classes.shape != shares.shape[:1]
-        or not ((classes >= 0) & (classes < shares.shape[1])).all()
+        classes.shape != probabilities.shape[:1]
+        or not ((classes >= 0) & (classes < probabilities.shape[1])).all()
     ):
         raise ValueError(
-            f"classes takes one of 0 to {shares.shape[1] - 1} for each of {len(shares)} pictures; "
+            f"classes takes one of 0 to {probabilities.shape[1] - 1} for each of {len(probabilities)} pictures; "
             f"got {classes.tolist()}."
         )
     return classes

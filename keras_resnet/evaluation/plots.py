@@ -1,8 +1,10 @@
 """A run's pictures: curves of its log, test pictures with what the network makes of them, confusions."""
 
 import functools
+import os
 import unicodedata
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import font_manager
@@ -14,7 +16,7 @@ from keras_resnet.support import files
 _FONT = "DejaVu Sans"  # which comes with matplotlib
 
 
-def curves(rows: list[dict], path, title: str = ""):
+def curves(rows: list[dict], path: str | os.PathLike, title: str = "") -> None:
     """Draws loss (nats) and accuracy (%) over the steps from a log's rows, as PNG.
 
     Args:
@@ -35,10 +37,10 @@ def curves(rows: list[dict], path, title: str = ""):
         steps = [row["step"] for row in held]
         style = style if len(held) > 1 else style[:2] + "o"
         losses = [row[f"{name}loss"] for row in held]
-        shares = [100 * row[f"{name}accuracy"] for row in held]
+        accuracies = [100 * row[f"{name}accuracy"] for row in held]
         look = {"markersize": 4, "clip_on": False}
         left.plot(steps, losses, style, label=f"{label} ({losses[-1]:.3f})", **look)
-        right.plot(steps, shares, style, label=f"{label} ({shares[-1]:.2f}%)", **look)
+        right.plot(steps, accuracies, style, label=f"{label} ({accuracies[-1]:.2f}%)", **look)
     left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
     right.set(xlabel="step", ylabel="accuracy, %", ylim=(None, 100))
     for axes in (left, right):
@@ -47,7 +49,15 @@ def curves(rows: list[dict], path, title: str = ""):
     _save(figure, path)
 
 
-def predictions(pictures, labels, probabilities, class_names, path, *, columns: int = 8):
+def predictions(
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+    *,
+    columns: int = 8,
+) -> None:
     """Draws a sheet of pictures under what the network says of each, as PNG; what is wrong in red.
 
     Args:
@@ -62,14 +72,14 @@ def predictions(pictures, labels, probabilities, class_names, path, *, columns: 
     lines = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.35 * columns, 1.75 * lines), layout="constrained")
     look = _as_it_stands(class_names)
-    for place, picture, label, shares in zip(
+    for place, picture, label, likely in zip(
         range(1, len(pictures) + 1), pictures, labels, probabilities, strict=True
     ):
         axes = figure.add_subplot(lines, columns, place)
         axes.axis("off")
-        guess = int(np.argmax(shares))
+        guess = int(np.argmax(likely))
         axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
-        says = f"{class_names[guess]} {shares[guess]:.0%}"
+        says = f"{class_names[guess]} {likely[guess]:.0%}"
         if guess != label:
             says += f"\nis {class_names[label]}"
         says = "\n".join(map(_short, says.splitlines()))
@@ -77,8 +87,10 @@ def predictions(pictures, labels, probabilities, class_names, path, *, columns: 
     _save(figure, path)
 
 
-def confusion(counts, class_names, path, *, named: int = 60):
-    """Draws which class (row) was taken for which (column), as shares of the row in %, as PNG.
+def confusion(
+    counts: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, *, named: int = 60
+) -> None:
+    """Draws which class (row) was taken for which (column), in % of the row, as PNG.
 
     Args:
         counts: int [K,K] of examples; classes that neither occur nor are guessed are left out.
@@ -89,13 +101,13 @@ def confusion(counts, class_names, path, *, named: int = 60):
     counts = np.asarray(counts)
     rows = np.flatnonzero(counts.sum(1))
     columns = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    shares = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
+    percent = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
     side = min(max(4, 0.22 * len(columns)), 14)
     figure = Figure(figsize=(side + 2.5, side * len(rows) / len(columns) + 2), layout="constrained")
     axes = figure.subplots()
     # Two hundredths of a row are seen beside a row that is all right.
     look = {"cmap": "magma_r", "norm": PowerNorm(0.4, 0, 100), "interpolation": "nearest"}
-    figure.colorbar(axes.imshow(shares, aspect="auto", **look), label="% of the class")
+    figure.colorbar(axes.imshow(percent, aspect="auto", **look), label="% of the class")
     axes.set(xlabel="taken for", ylabel="is")
     for axis, which in ((axes.xaxis, columns), (axes.yaxis, rows)):
         if len(which) > named:
@@ -114,8 +126,8 @@ def _short(line, most=22):
 def _as_it_stands(names):
     """Properties of a text that shows these names: no formulas between dollars, and fonts with their letters."""
     letters = {letter for name in names for letter in name if not letter.isspace()}
-    shown = frozenset(ord(c) for c in letters if unicodedata.category(c) != "Cf")
-    return {"parse_math": False, "family": list(_fonts(shown))}
+    codes = frozenset(ord(c) for c in letters if unicodedata.category(c) != "Cf")
+    return {"parse_math": False, "family": list(_fonts(codes))}
 
 
 @functools.lru_cache(8)

@@ -5,8 +5,8 @@ scales, mirrors) and several networks are one average of probabilities, as the p
 forerunners have it: Krizhevsky 2012, 4.1 for crops, Simonyan 2015, 3.2 for scales and mirrors.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -27,12 +27,12 @@ class Count(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Share of the examples that are right, in [0, 1]."""
+        """Fraction of the examples that are right, in [0, 1]."""
         return self.correct / self.examples
 
     @property
     def top5_accuracy(self) -> float:
-        """Share of the examples whose label is among the five highest scores, in [0, 1]."""
+        """Fraction of the examples whose label is among the five highest scores, in [0, 1]."""
         return self.top5_correct / self.examples
 
 
@@ -44,7 +44,7 @@ class Verdicts(NamedTuple):
         guesses: int64 [N], the classes of the highest scores.
         ranks: int64 [N], how many classes stand before the label's: 0 is right. Of equal scores the
             lower index stands first. A score that is no number stands before the label, and a label
-            whose own is none stands last.
+            whose score is no number stands last.
         losses: float64 [N], cross-entropy in nats.
     """
 
@@ -57,7 +57,13 @@ class Verdicts(NamedTuple):
 # --- counting
 
 
-def count(model: keras.Model, batches, *, after_batch=lambda: None, sums=None) -> Count:
+def count(
+    model: keras.Model,
+    batches: Iterable[tuple],
+    *,
+    after_batch: Callable[[], None] = lambda: None,
+    sums: Callable[[list[float]], Sequence[float]] | None = None,
+) -> Count:
     """Counts the examples whose highest logit is their label's.
 
     Args:
@@ -80,7 +86,7 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None, sums=None) -
         for images, labels, weights in batches:
             real = _numpy(weights) > 0
             if real.any():  # thousands of bad files in a row need no network
-                judged.append(judge(_log_shares(model, images)[real], _numpy(labels)[real]))
+                judged.append(judge(_log_probabilities(model, images)[real], _numpy(labels)[real]))
             after_batch()
     except Exception as error:
         if sums is None:
@@ -89,15 +95,17 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None, sums=None) -
     if sums is None:
         return total(joined(judged))
     ranks, losses = (
-        np.concatenate([getattr(own, name) for own in judged] or [np.zeros(0)])
+        np.concatenate([getattr(verdicts, name) for verdicts in judged] or [np.zeros(0)])
         for name in ("ranks", "losses")
     )
-    own = [failure is not None, len(ranks), (ranks < 1).sum(), losses.sum(), (ranks < 5).sum()]
-    failures, examples, correct, loss, top5 = sums([float(number) for number in own])
+    counted = [failure is not None, len(ranks), (ranks < 1).sum(), losses.sum(), (ranks < 5).sum()]
+    failures, examples, correct, loss, top5 = sums([float(number) for number in counted])
     if failure:
         raise failure
     if failures:
-        raise ValueError("Another worker could not evaluate its part: its own message says why.")
+        raise ValueError(
+            "Another worker could not evaluate its part: the message of that worker says why."
+        )
     if not examples:
         raise ValueError("There is no example to evaluate on.")
     return Count(round(correct), round(examples), float(loss / examples), round(top5))
@@ -106,10 +114,10 @@ def count(model: keras.Model, batches, *, after_batch=lambda: None, sums=None) -
 def judge(shares: np.ndarray, labels: np.ndarray) -> Verdicts:
     """Holds scores [N,K], log-probabilities float64, against labels int [N] in 0..K-1."""
     labels = labels.astype(np.int64)
-    own = np.take_along_axis(shares, labels[:, None], -1)
-    before = ~(shares <= own)  # true of what is no number, too
-    before |= (shares == own) & (np.arange(shares.shape[-1]) < labels[:, None])
-    return Verdicts(labels, shares.argmax(-1), before.sum(-1), -own[:, 0])
+    right = np.take_along_axis(shares, labels[:, None], -1)
+    before = ~(shares <= right)  # true of what is no number, too
+    before |= (shares == right) & (np.arange(shares.shape[-1]) < labels[:, None])
+    return Verdicts(labels, shares.argmax(-1), before.sum(-1), -right[:, 0])
 
 
 def likeliest(shares: np.ndarray, sets: list[np.ndarray]) -> np.ndarray:
@@ -149,10 +157,10 @@ def per_class(verdicts: Verdicts) -> list[tuple[int, Count, int | None]]:
     examples; the least accurate first, then by index."""
     rows = []
     for label in np.unique(verdicts.labels):
-        own = Verdicts(*(part[verdicts.labels == label] for part in verdicts))
-        wrong = own.guesses[own.ranks > 0]
+        its = Verdicts(*(part[verdicts.labels == label] for part in verdicts))
+        wrong = its.guesses[its.ranks > 0]
         rows.append(
-            (int(label), total(own), int(np.bincount(wrong).argmax()) if len(wrong) else None)
+            (int(label), total(its), int(np.bincount(wrong).argmax()) if len(wrong) else None)
         )
     return sorted(rows, key=lambda row: row[1].accuracy)
 
@@ -197,7 +205,7 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
         size: (height, width) in pixels.
 
     Raises:
-        ValueError: a network of another form, or one that cannot be applied to that size.
+        ValueError: a network with another head, or one that cannot be applied to that size.
     """
     check(model)
     model = flat(model)
@@ -223,7 +231,7 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
     return network
 
 
-def score(networks: list[keras.Model], pictures) -> np.ndarray:
+def score(networks: list[keras.Model], pictures: Any) -> np.ndarray:
     """Probabilities averaged over networks, and over the views of each picture; as logarithms.
 
     Args:
@@ -236,13 +244,13 @@ def score(networks: list[keras.Model], pictures) -> np.ndarray:
     pictures = _numpy(pictures)
     each = pictures.shape[1] if pictures.ndim == 5 else 1
     flat = pictures.reshape(-1, *pictures.shape[-3:])
-    shares = np.stack([_log_shares(network, flat) for network in networks])
-    shares = shares.reshape(len(networks), len(pictures), each, -1)
-    return _mean(np.moveaxis(shares, 1, 2).reshape(-1, len(pictures), shares.shape[-1]))
+    scores = np.stack([_log_probabilities(network, flat) for network in networks])
+    scores = scores.reshape(len(networks), len(pictures), each, -1)
+    return _mean(np.moveaxis(scores, 1, 2).reshape(-1, len(pictures), scores.shape[-1]))
 
 
 def score_scales(
-    networks: list[keras.Model], pictures, scales: list[int], interpolation: str = "bilinear"
+    networks: list[keras.Model], pictures: Any, scales: list[int], interpolation: str = "bilinear"
 ) -> np.ndarray:
     """Whole pictures at each scale and mirrored: probabilities averaged over all; as logarithms.
 
@@ -255,15 +263,15 @@ def score_scales(
     Returns:
         float64 [B,K].
     """
-    shares = []
+    scores = []
     for scale in scales:
         view = views.shorter_side(scale, interpolation)
         resized = np.stack([view(picture) for picture in _numpy(pictures)])
-        shares += [score(networks, resized), score(networks, views.mirror(resized))]
-    return _mean(np.stack(shares))
+        scores += [score(networks, resized), score(networks, views.mirror(resized))]
+    return _mean(np.stack(scores))
 
 
-def by_shape(batches, batch_size: int, holding: int) -> Iterator[tuple]:
+def by_shape(batches: Iterable[tuple], batch_size: int, holding: int) -> Iterator[tuple]:
     """Batches of pictures that are alike in size, from batches of one; the order changes.
 
     Args:
@@ -287,7 +295,7 @@ def _batch(group):
     return tuple(map(np.concatenate, zip(*group, strict=True)))
 
 
-def _log_shares(model, pictures):
+def _log_probabilities(model, pictures):
     if keras.backend.backend() != "tensorflow" and not isinstance(pictures, np.ndarray):
         pictures = keras.ops.convert_to_numpy(pictures)  # tf.data's, which only TensorFlow reads
     scores = np.asarray(model.predict_on_batch(pictures), np.float64)
@@ -295,9 +303,9 @@ def _log_shares(model, pictures):
     return scores - (top + np.log(np.exp(scores - top).sum(-1, keepdims=True)))
 
 
-def _mean(shares):
+def _mean(scores):
     """Logarithm of the mean over the first axis of what has these logarithms."""
-    return np.logaddexp.reduce(shares, 0) - np.log(len(shares))
+    return np.logaddexp.reduce(scores, 0) - np.log(len(scores))
 
 
 def _numpy(tensor):

@@ -1,6 +1,11 @@
-"""The paper's CIFAR augmentation (section 4.2) in keras.ops alone: in tf.data or on any device."""
+"""The paper's CIFAR augmentation (section 4.2) in keras.ops alone: in tf.data or on any device.
+
+Tensors are those of any backend, or NumPy's.
+"""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -24,12 +29,14 @@ class CropFlip:
         if self.pad < 0:
             raise ValueError(f"CropFlip pads by at least 0 pixels; got pad={self.pad}.")
 
-    def __call__(self, pictures, dy, dx, flip):
+    def __call__(self, pictures: Any, dy: Any, dx: Any, flip: Any) -> Any:
         """Pictures [B,H,W,C] and the draws [B] of `draws.crops` -> the same shape and dtype."""
         return pad_crop_flip(pictures, dy, dx, flip if self.flip else 0 * flip, self.pad, self.fill)
 
 
-def pad_crop_flip(pictures, dy, dx, flip, pad, fill):
+def pad_crop_flip(
+    pictures: Any, dy: Any, dx: Any, flip: Any, pad: int, fill: float | Sequence[float]
+) -> Any:
     """Pad by `fill`, crop [H,W] at (dy, dx), then mirror where `flip` is 1; shape and dtype stay.
 
     Args:
@@ -55,7 +62,12 @@ def pad_crop_flip(pictures, dy, dx, flip, pad, fill):
     return ops.take(pixels, source, axis=0)
 
 
-def prepare(pictures, mean=None, augment=None, shifts=()):
+def prepare(
+    pictures: Any,
+    mean: np.ndarray | None = None,
+    augment: CropFlip | None = None,
+    shifts: Sequence[Any] = (),
+) -> Any:
     """A batch [B,H,W,C] as networks get it: less `mean` (then float32), then `augment(., *shifts)`.
 
     The paper's order: the mean goes first, so that the zeros of the border are the mean picture's.

@@ -2,11 +2,12 @@
 
 The draws are NumPy arrays with one row a picture, functions of (seed, step); what they do is written
 in keras.ops and sits in front of the network while it trains (`trained_with`). Pictures stay in
-0..255; the network's own first layer still normalises. Partners in a mix are neighbours (0 and 1,
-2 and 3, ...), so that a replica finds both in its own share of the batch.
+0..255; the network's first layer still normalises. Partners in a mix are neighbours (0 and 1,
+2 and 3, ...), so that a replica finds both in its part of the batch.
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -72,7 +73,7 @@ class Colour:
         }
 
 
-def recolour(pictures, pixel, mean, offset):
+def recolour(pictures: Any, pixel: Any, mean: Any, offset: Any) -> Any:
     """``pixel @ x + mean @ m + offset`` for each picture's pixels x and their mean m.
 
     Args:
@@ -110,29 +111,31 @@ class Mix:
                 f"mixup and cutmix are at least 0; got {self.mixup} and {self.cutmix}."
             )
 
-    def draw(self, seed: int, step: int, batch: int, height: int, width: int):
-        """{"own": [B] share of a picture's own label, "blend": [B] share of its own pixels outside
-        the box, "box": [B,4] top, left, bottom, right in pixels}, float32."""
+    def draw(
+        self, seed: int, step: int, batch: int, height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        """{"own": [B] the weight of a picture's label, "blend": [B] the weight of its pixels outside
+        the box, both in [0, 1], "box": [B,4] top, left, bottom, right in pixels}, float32."""
         choose, y, x = draws.uniform(draws.MIX, seed, step, (3,))
         both = self.mixup > 0 and self.cutmix > 0
         cut = self.cutmix > 0 and not (both and choose < 0.5)
-        own = draws.beta(self.cutmix if cut else self.mixup, seed, step)
-        box, blend = np.zeros(4), own
+        weight = draws.beta(self.cutmix if cut else self.mixup, seed, step)
+        box, blend = np.zeros(4), weight
         if cut:
-            half = np.sqrt(1 - own) / 2 * np.array([height, width])
+            half = np.sqrt(1 - weight) / 2 * np.array([height, width])
             centre = np.floor([y * height, x * width])
             sides = np.array([height, width])
             low, high = (np.clip(np.round(centre + s * half), 0, sides) for s in (-1, 1))
             box, blend = np.concatenate([low, high]), 1.0
-            own = 1 - np.prod(high - low) / (height * width)
-        rows = {"own": own, "blend": blend, "box": box}
+            weight = 1 - np.prod(high - low) / (height * width)
+        rows = {"own": weight, "blend": blend, "box": box}
         return {
             name: np.tile(np.float32(value), (batch, *[1] * np.ndim(value)))
             for name, value in rows.items()
         }
 
 
-def mix(pictures, blend, box):
+def mix(pictures: Any, blend: Any, box: Any) -> Any:
     """Each picture with its neighbour: blended outside of `box`, the neighbour's inside.
 
     Args:
@@ -150,8 +153,8 @@ def mix(pictures, blend, box):
     x_ = ops.arange(width, dtype="float32")[None, None, :, None]
     top, left, bottom, right = (box[:, i, None, None, None] for i in range(4))
     inside = ops.cast((y >= top) & (y < bottom) & (x_ >= left) & (x_ < right), "float32")
-    own = (1 - inside) * blend
-    return own * x + (1 - own) * partner
+    weight = (1 - inside) * blend
+    return weight * x + (1 - weight) * partner
 
 
 def _neighbours(x):
@@ -177,9 +180,14 @@ class _Augmentation(keras.layers.Layer):
 
 
 def trained_with(
-    net: keras.Model, shape, *, colour: bool, mixed: bool, kind: type[keras.Model] = keras.Model
+    net: keras.Model,
+    shape: tuple[int, int, int],
+    *,
+    colour: bool,
+    mixed: bool,
+    kind: type[keras.Model] = keras.Model,
 ) -> keras.Model:
-    """`net` with the batch's augmentation in front of it, sharing its weights.
+    """`net` with the batch's augmentation in front of it, with the same weights.
 
     Args:
         net: pictures [B,H,W,3] in 0..255 -> logits.
@@ -189,15 +197,15 @@ def trained_with(
 
     Returns:
         A functional model of a dict: "pictures" uint8 [B,H,W,3], and the draws by their names (all
-        but "own", which is the targets': `batches.augmented` makes the dict).
+        but "own", which is the targets': `feeds.mixed.augmented` makes the dict).
     """
-    forms = {"pictures": tuple(shape)}
+    shapes = {"pictures": tuple(shape)}
     if colour:
-        forms |= {"pixel": (3, 3), "mean": (3, 3), "offset": (3,)}
+        shapes |= {"pixel": (3, 3), "mean": (3, 3), "offset": (3,)}
     if mixed:
-        forms |= {"blend": (), "box": (4,)}
+        shapes |= {"blend": (), "box": (4,)}
     inputs = {
-        name: keras.Input(form, dtype="uint8" if name == "pictures" else "float32", name=name)
-        for name, form in forms.items()
+        name: keras.Input(shape, dtype="uint8" if name == "pictures" else "float32", name=name)
+        for name, shape in shapes.items()
     }
     return kind(inputs, net(_Augmentation()(inputs)), name=f"{net.name}_in_training")

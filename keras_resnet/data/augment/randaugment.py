@@ -1,6 +1,6 @@
 """RandAugment as "ResNet strikes back" (arXiv:2110.00476, A3) trains with it, one picture at a time.
 
-Cubuk et al., arXiv:1909.13719, in the form that timm calls `rand-m6-mstd0.5-inc1`: 15 operations whose
+Cubuk et al., arXiv:1909.13719, in the variant that timm calls `rand-m6-mstd0.5-inc1`: 15 operations whose
 strength grows with the magnitude. Pillow does the work; a 160 px picture takes 0.5 ms of one core.
 """
 
@@ -97,79 +97,99 @@ class RandAugment:
 # --- The operations: (RGB image, level 0..1, sign, Pillow's filter) -> RGB image of the same size
 
 
-def auto_contrast(image, level, sign, resample):
+def auto_contrast(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Stretches each channel to 0..255."""
     return ImageOps.autocontrast(image)
 
 
-def equalize(image, level, sign, resample):
+def equalize(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Flattens each channel's histogram."""
     return ImageOps.equalize(image)
 
 
-def invert(image, level, sign, resample):
+def invert(image: Image.Image, level: float, sign: int, resample: Image.Resampling) -> Image.Image:
     """255 - pixel."""
     return ImageOps.invert(image)
 
 
-def rotate(image, level, sign, resample):
+def rotate(image: Image.Image, level: float, sign: int, resample: Image.Resampling) -> Image.Image:
     """Up to 30 degrees about the centre."""
     return image.rotate(sign * level * 30, resample, fillcolor=FILL)
 
 
-def posterize(image, level, sign, resample):
+def posterize(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Keeps the highest 4 bits, down to none at level 1."""
     step = 2 ** (4 + int(level * 4))  # ImageOps.posterize refuses to keep none
     return image.point([i // step * step for i in range(256)] * 3)
 
 
-def solarize(image, level, sign, resample):
+def solarize(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Inverts what is as bright as a threshold, which falls from 256 to 0."""
     return ImageOps.solarize(image, 256 - int(level * 256))
 
 
-def solarize_add(image, level, sign, resample):
+def solarize_add(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Adds up to 110 to what is darker than 128."""
     add = int(level * 110)
     return image.point([min(255, i + add) if i < 128 else i for i in range(256)] * 3)
 
 
-def color(image, level, sign, resample):
+def color(image: Image.Image, level: float, sign: int, resample: Image.Resampling) -> Image.Image:
     """Away from, or towards, the gray picture."""
     return ImageEnhance.Color(image).enhance(_factor(level, sign))
 
 
-def contrast(image, level, sign, resample):
+def contrast(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Away from, or towards, the mean gray."""
     return ImageEnhance.Contrast(image).enhance(_factor(level, sign))
 
 
-def brightness(image, level, sign, resample):
+def brightness(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Away from, or towards, black."""
     return ImageEnhance.Brightness(image).enhance(_factor(level, sign))
 
 
-def sharpness(image, level, sign, resample):
+def sharpness(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """Away from, or towards, the smoothed picture."""
     return ImageEnhance.Sharpness(image).enhance(_factor(level, sign))
 
 
-def shear_x(image, level, sign, resample):
+def shear_x(image: Image.Image, level: float, sign: int, resample: Image.Resampling) -> Image.Image:
     """Rows move by up to 0.3 of their height in the picture; the first stays."""
     return _affine(image, (1, sign * level * 0.3, 0, 0, 1, 0), resample)
 
 
-def shear_y(image, level, sign, resample):
+def shear_y(image: Image.Image, level: float, sign: int, resample: Image.Resampling) -> Image.Image:
     """Columns move by up to 0.3 of their place in the row; the first stays."""
     return _affine(image, (1, 0, 0, sign * level * 0.3, 1, 0), resample)
 
 
-def translate_x(image, level, sign, resample):
+def translate_x(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """By up to 0.45 of the width."""
     return _affine(image, (1, 0, sign * level * 0.45 * image.width, 0, 1, 0), resample)
 
 
-def translate_y(image, level, sign, resample):
+def translate_y(
+    image: Image.Image, level: float, sign: int, resample: Image.Resampling
+) -> Image.Image:
     """By up to 0.45 of the height."""
     return _affine(image, (1, 0, 0, 0, 1, sign * level * 0.45 * image.height), resample)
 

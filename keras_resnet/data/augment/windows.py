@@ -37,7 +37,9 @@ class ScaleCrop:
                 f"low={self.low}, high={self.high}."
             )
 
-    def __call__(self, heights, widths, uniforms, size) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, heights: np.ndarray, widths: np.ndarray, uniforms: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The windows of B pictures.
 
         Args:
@@ -73,7 +75,7 @@ class ScaleCrop:
 @dataclasses.dataclass(frozen=True)
 class RandomResizedCrop:
     """Inception's (Szegedy et al. 2015, section 6), as torchvision's RandomResizedCrop draws it: a
-    share of the area, uniform, and a ratio of width to height, log-uniform, are drawn up to ten
+    fraction of the area, uniform, and a ratio of width to height, log-uniform, are drawn up to ten
     times until the window fits, at a uniform place; else the largest central window of a ratio
     allowed. Mirrored half of the time.
 
@@ -95,7 +97,9 @@ class RandomResizedCrop:
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"ratio is 0 < low <= high, width / height; got {self.ratio}.")
 
-    def __call__(self, heights, widths, uniforms, size) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, heights: np.ndarray, widths: np.ndarray, uniforms: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As `ScaleCrop`'s, of float64 [B,23]; `size` makes no difference."""
         sides = np.stack([heights, widths], axis=1).astype(np.float64)
         (low, high), (narrow, wide) = self.scale, self.ratio

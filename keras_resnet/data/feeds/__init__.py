@@ -1,4 +1,14 @@
-"""Batches on the device: of pictures held in memory, or read and decoded as they are asked for."""
+"""Batches on the device, endless for training, each example once for evaluation; which feed is for what:
+
+| feed | for pictures that are | its batches |
+| --- | --- | --- |
+| `in_memory` | one uint8 array: `data.arrays(split)`, digits, CIFAR | cropped and mirrored; the same on every backend |
+| `stream` | encoded, of any size: folders, zips, shards | windows, decoded and resized by TensorFlow, for any backend |
+| `mixed` | a stream's batches | with colour, MixUp and CutMix, and dense targets |
+
+The others are what these are made of: `reader` reads files in threads, `graph` decodes and resizes in tf.data, `host`
+keeps TensorFlow off the accelerators of another backend and lets its graphs call Python.
+"""
 
 from keras_resnet.support import lazy
 

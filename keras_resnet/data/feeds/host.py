@@ -8,10 +8,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
 
 
 @functools.cache
-def tensorflow():
+def tensorflow() -> ModuleType:
     """The module. Where it is not Keras' backend, the GPUs are hidden from it first, whose memory it
     would fill; in a process where it has them already they stay as they are.
 
@@ -42,12 +44,12 @@ class Call:
 
     _numbers, _alive = itertools.count(), weakref.WeakValueDictionary()
 
-    def __init__(self, function: Callable, types):
+    def __init__(self, function: Callable, types: Any):
         self._function, self._types = function, types
         self._number = next(Call._numbers)
         Call._alive[self._number] = self
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         """The tensors, of unknown shape, that the function makes of `inputs` when the graph runs."""
         several = isinstance(self._types, Sequence)
         call = _caller(tuple(self._types) if several else (self._types,))

@@ -19,11 +19,11 @@ def augmented(
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Batches for `batch_augment.trained_with`: (a dict of pictures and draws, targets).
+    """Batches for `mixing.trained_with`: (a dict of pictures and draws, targets).
 
     Args:
         dataset: of (pictures uint8 [b,H,W,3], labels int32 [b]), whose first batch is that of
-            `start_step`; b is the part's share of the batch.
+            `start_step`; b is the size of the part.
         classes: how many.
         batch_size: of the global batch; with `mix`, a part has an even number.
         colour, mix: what is drawn, or None.
@@ -34,7 +34,7 @@ def augmented(
     """
     _, height, width, _ = dataset.element_spec[0].shape
     worker, workers = part
-    share = batch_size // workers
+    size = batch_size // workers
 
     def draw(step):
         drawn = {}
@@ -42,7 +42,7 @@ def augmented(
             drawn |= colour.draw(seed, step, batch_size)
         if mix:
             drawn |= mix.draw(seed, step, batch_size, height, width)
-        return {name: rows[worker * share :][:share] for name, rows in drawn.items()}
+        return {name: rows[worker * size :][:size] for name, rows in drawn.items()}
 
     def join(batch, drawn):
         pictures, labels = batch
@@ -64,13 +64,20 @@ def augmented(
     return tf.data.Dataset.zip(dataset, drawn).map(lambda *pair: join(*pair)).prefetch(2)
 
 
-def targets(labels, classes, own=None, *, smoothing=0.0, threshold=None):
+def targets(
+    labels: tf.Tensor,
+    classes: int,
+    own: tf.Tensor | None = None,
+    *,
+    smoothing: float = 0.0,
+    threshold: float | None = None,
+) -> tf.Tensor:
     """int [B] -> float32 [B,classes]: smoothed, then mixed with the neighbours'.
 
     Args:
         labels: integers in 0..classes-1.
         classes: how many.
-        own: float32 [B], the share of the own label (`batch_augment.Mix.draw`), or None.
+        own: float32 [B], the weight of a picture's label beside its neighbour's (`mixing.Mix.draw`), or None.
         smoothing: in [0, 1): taken from the label and spread over all classes (Szegedy 2016, 7).
         threshold: None, or: targets above it become 1, the others 0 (Wightman 2021, for the binary
             cross-entropy).

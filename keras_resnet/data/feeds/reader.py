@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -52,11 +52,13 @@ class Reader:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader")
 
-    def read(self, indices) -> list[Picture | None]:
+    def read(self, indices: Iterable[int]) -> list[Picture | None]:
         """The pictures of int [B] `indices`; None for a bad one."""
         return self._map(self._read, indices)
 
-    def read_good(self, indices, failing=()) -> tuple[np.ndarray, list[Picture]]:
+    def read_good(
+        self, indices: Iterable[int], failing: Collection[int] = ()
+    ) -> tuple[np.ndarray, list[Picture]]:
         """Pictures for all of int [B] `indices`: the next good one of the split in place of one that
         is bad or in `failing`; with the indices that were taken, int64 [B].
 
@@ -76,7 +78,7 @@ class Reader:
         taken, pictures = zip(*self._map(next_good, indices), strict=True)
         return np.array(taken), list(pictures)
 
-    def report(self, index: int, reason: str, lasting: bool = True):
+    def report(self, index: int, reason: str, lasting: bool = True) -> None:
         """Takes down a bad file; one that is so for good (`lasting`) is not read again."""
         name = self._encoded.names[index]
         with self._lock:

@@ -290,5 +290,5 @@ def _positions(batch_size, part):
         raise ValueError(
             f"A global batch of {batch_size} does not divide among {workers} workers: {sizes}."
         )
-    share = batch_size // workers
-    return np.arange(worker * share, (worker + 1) * share)
+    size = batch_size // workers
+    return np.arange(worker * size, (worker + 1) * size)

@@ -31,7 +31,7 @@ def load(data: str, *, on_bad: str | None = None, held_out: str = "test") -> Sou
 
     Args:
         data: name or path.
-        on_bad: what `arrays` does about files that are no pictures, in both splits: "skip" or
+        on_bad: what `arrays` does about files that cannot be decoded, in both splits: "skip" or
             "error". None: skips them in training, refuses them in a test split, whose figures
             would mean something else without them.
         held_out: "test" or "val", which of the two is the test split where the data has both.
@@ -111,7 +111,7 @@ def _tfds(name, on_bad, held_out):
     except Exception as error:  # unknown names, versions and configurations raise different ones
         raise FileNotFoundError(
             f"{name!r} is neither a file or folder here nor a data set that tensorflow-datasets "
-            f"knows ({str(error).partition(chr(10))[0].strip(' .')}): mend the name."
+            f"knows ({str(error).partition(chr(10))[0].strip(' .')}): correct the name."
         ) from None
     _check_features(tfds, builder, name)
     image, label = builder.info.supervised_keys

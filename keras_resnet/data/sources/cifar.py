@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their original form: Python batches, in a folder or in the .tar.gz."""
+"""CIFAR-10 and CIFAR-100 as they were published: Python batches, in a folder or in the .tar.gz."""
 
 import io
 import pathlib

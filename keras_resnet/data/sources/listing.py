@@ -11,7 +11,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
@@ -57,8 +57,8 @@ class Listing(NamedTuple):
 def folder(root: str | os.PathLike) -> Listing:
     """The regular files of a folder, at any depth; hidden ones and those of file managers are not looked at.
 
-    Links are followed, but every folder and file is listed once (by device and inode): under its own name if it has
-    one in the folder, else under that of the first link. So loops end. What is no regular file (a pipe, a socket, a
+    Links are followed, but every folder and file is listed once (by device and inode): under its name in the folder if
+    it has one there, else under that of the first link. So loops end. What is no regular file (a pipe, a socket, a
     device), a link to nothing, and a folder that cannot be read are `bad`.
 
     Raises:
@@ -168,7 +168,7 @@ def read(path: str | os.PathLike) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def check_size(size: int):
+def check_size(size: int) -> None:
     """
     Raises:
         ValueError: more bytes than `MAX_BYTES`.
@@ -192,7 +192,7 @@ class Archive:
         ValueError: it is no regular file, or no readable zip archive; a clause to follow its name.
     """
 
-    def __init__(self, file):
+    def __init__(self, file: str | os.PathLike | BinaryIO):
         if isinstance(file, (str, os.PathLike)) and not os.path.isfile(file):
             raise ValueError(f"is {_kind(os.stat(file).st_mode)}")
         try:
@@ -228,7 +228,7 @@ class Archive:
             except EOFError:
                 raise ValueError("ends before its content does") from None
 
-    def close(self):
+    def close(self) -> None:
         self._zip.close()
 
     def __enter__(self):
@@ -264,9 +264,7 @@ def _members(infos):
 def _stated(info):
     """A member's name as its archive means it."""
     name = info.orig_filename
-    if (
-        not info.flag_bits & 0x800 and not name.isascii()
-    ):  # macOS' own archives do not say that they are UTF-8
+    if not info.flag_bits & 0x800 and not name.isascii():  # macOS' own archives do not mark UTF-8
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
     return name if "/" in name else name.replace("\\", "/")

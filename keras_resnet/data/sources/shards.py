@@ -120,14 +120,14 @@ def _read(paths, numbers, first, offsets, lengths, name):
 
 def _class_names(indices, base):
     classes = max(int(index["label"].max()) for index in indices) + 1 - base
-    told = {}
+    named = {}
     for index in indices:
-        told |= dict(zip((index["told"] - base).tolist(), index["names"].tolist(), strict=True))
-    if not told and classes == 1000:
+        named |= dict(zip((index["told"] - base).tolist(), index["names"].tolist(), strict=True))
+    if not named and classes == 1000:
         from keras_resnet.support.labels import imagenet_classes
 
         return tuple(imagenet_classes())
-    return tuple(told.get(label, str(label)) for label in range(classes))
+    return tuple(named.get(label, str(label)) for label in range(classes))
 
 
 # --- finding
