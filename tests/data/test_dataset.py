@@ -46,6 +46,7 @@ def test_bad_files_are_named_and_skipped_or_refused(on_bad):
         ) as error:
             dataset.arrays(split)
         assert "1.png: cannot be decoded" in str(error.value) and "and 1 more" in str(error.value)
+        assert str(error.value).startswith(f"{error.value.problem}: repair or remove them")
         return
     good = dataset.arrays(split)
     np.testing.assert_array_equal(good.labels, [0, 2, 3])
