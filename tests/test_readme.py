@@ -26,6 +26,13 @@ def test_network_table_names_every_network_and_some_rows_are_the_graphs_own():
         assert expected in lines
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_to_files_that_are_there(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text("utf-8"))
+    for link in links:
+        assert link.startswith(("http", "mailto:")) or (ROOT / link).exists(), link
+
+
 def test_the_house_is_drawn_from_its_imports():
     """Else: make readme."""
     contributing = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Batches on the device, endless for training, each example once for evaluation; which feed is for what:
+"""Batches on the device: without end for training, each example once for evaluation.
 
 | feed | for pictures that are | its batches |
 | --- | --- | --- |
