@@ -12,9 +12,9 @@ accuracy  how many pictures of --data each gets right, with --model and --weight
 
 Speed is ResNet-50's at 224, random weights, the same for all. Each contestant has a process of its own
 (executors.py) and they are visited in turn (timing.py). "x" is how many times as fast as the section's first line,
-the median over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving.py), "ours-defaults" and the
-others as TensorFlow starts by itself. OpenVINO and ONNX Runtime read our .onnx export. An absent peer is skipped with
-the reason. Leave the machine in peace meanwhile.
+the median over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving/environment.py), "ours-defaults"
+and the others as TensorFlow starts by itself. OpenVINO and ONNX Runtime read our .onnx export. Absent peers are skipped
+with the reason. Leave the machine in peace meanwhile.
 
 The tables go to standard error; standard output gets everything as one line of JSON: "seconds" are those of one
 batch, a value a round; "right" counts pictures.
@@ -99,21 +99,28 @@ model = keras_resnet.ResNet50(input_shape=(224, 224, 3), preprocessing="caffe")
 weights.save(model, sys.argv[1])
 """
 _LABELLED = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-import export
-import numpy as np
+import keras_resnet_he
+keras_resnet_he.check(keras=True)
 from keras_resnet.commands import start
+start.prepare(__name__)
+import numpy as np
+from absl import flags
+from keras_resnet.commands import networks
+from keras_resnet.serving import samples
 from keras_resnet.support import label_files
+FLAGS = flags.FLAGS
+networks.define()
+networks.define_view()
+for name in ("weights", "data", "labels", "out"):
+    flags.DEFINE_string(name, None, "As savedmodels/export.py has it.")
 def run():
-    model, _, shown_as = export.served()
-    names = label_files.names(export.FLAGS.labels)
-    split, classes = export.pictures_of(export.FLAGS.data, names)
+    model, found = networks.network(FLAGS.weights, size=FLAGS.size)
+    split, classes = samples.load(FLAGS.data, label_files.names(FLAGS.labels))
     if classes is None:
         raise ValueError("The folders of --data are not the classes of --labels.")
-    pictures, places = export.shown(split, shown_as)
-    np.savez(export.FLAGS.out, pictures=np.stack(pictures), labels=classes[split.labels[places]])
-    model.save(export.FLAGS.out.removesuffix(".npz") + ".keras")
+    pictures, places = samples.read(split, networks.view_of(model, found.contract))
+    np.savez(FLAGS.out, pictures=np.stack(pictures), labels=classes[split.labels[places]])
+    model.save(FLAGS.out.removesuffix(".npz") + ".keras")
 start.run(run, required=("weights", "out", "data", "labels"))
 """
 
@@ -310,7 +317,7 @@ def accuracy(folder):
     labelled = folder / "labelled.npz"
     known = {name: getattr(FLAGS, name) for name in ("data", "model", "weights", "labels")}
     given = [f"--{name}={value}" for name, value in known.items()]
-    program("-c", _LABELLED, str(EXPORT.parent), *given, f"--out={labelled}")
+    program("-c", _LABELLED, *given, f"--out={labelled}")
     kit = Kit(folder, labelled.with_suffix(".keras"), f"--labels={FLAGS.labels}")
     specs, results = told(kit, FLAGS.batch, pictures=str(labelled), network=FLAGS.model)
     specs.pop("predict", None)  # keras.applications has not all networks

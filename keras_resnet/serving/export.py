@@ -116,7 +116,7 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> list[str]:
     """The names of all classes; ImageNet-1k's where there are none and the classes are 1,000.
 
     Raises:
-        ValueError: too few, too many, or one that is no line of text.
+        ValueError: too few, too many, or one that is not a line of text.
     """
     if not class_names:
         if classes != 1000:

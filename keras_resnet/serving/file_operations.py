@@ -165,7 +165,7 @@ def _second(node):
 
 
 def _constant(name, beside):
-    """The value of the text that an input is; None where that is no constant."""
+    """The value of the text that an input is; None where that is not a constant."""
     for node in beside:
         if node.name == name.partition(":")[0] and node.op == "Const":
             values = node.attr["value"].tensor.string_val

@@ -3,8 +3,8 @@
 A norm at inference is ``y * scale + shift``, of each channel; behind a convolution both go into its kernel and
 a bias. V1 and the stems of ResNet-D lose all norms so, V2 those between the convolutions of a branch; a norm
 that reads a sum or a pool (V2's first of each block, and its last) stays. A max-pool's padding gets finite values
-that never win, since -inf has no quantised form. What pads with zeros in front of a
-convolution keeps the input's normalisation where it is: the pictures' black is no zero to the network.
+that never win, since -inf cannot be quantised. What pads with zeros in front of a
+convolution keeps the input's normalisation where it is: black pixels are not zeros to the network.
 """
 
 import collections
@@ -74,9 +74,9 @@ def _rewritten(model, read, precision):
             return type(layer).from_config(config)  # an operation: a flip, a pad
         if isinstance(layer, Repeat):
             mixed = _mixed(precision)  # what a loop cuts from one stack is of one type
-            form, arrays = _rewritten(layer.block, _reader_of(layer), mixed)
-            new = Repeat(layers.fuse(form), layer.times, name=layer.name, dtype=mixed)
-            values.append((new, _stacked(form, arrays)))
+            block, arrays = _rewritten(layer.block, _reader_of(layer), mixed)
+            new = Repeat(layers.fuse(block), layer.times, name=layer.name, dtype=mixed)
+            values.append((new, _stacked(block, arrays)))
             return new
         if isinstance(layer, keras.layers.Normalization) and _is_by_channel(layer):
             return _rescaling(layer)
@@ -103,7 +103,7 @@ def _pairs(model):
     kept = {id(x) for x in keras.tree.flatten(model.outputs)}
     called = calls(model)
     read = collections.Counter(
-        id(x) for own in called.values() for c in own for x in c.input_tensors
+        id(x) for each in called.values() for c in each for x in c.input_tensors
     )
     for norm in model.layers:
         if not isinstance(norm, keras.layers.BatchNormalization) or len(called[id(norm)]) != 1:
@@ -135,7 +135,7 @@ def _merged(conv, norm, read):
 
 
 def _pads_with_nothing(layer):
-    """Whether it is what `layers.Layers.max_pool` puts in front of a pool: -inf, which has no quantised form."""
+    """Whether it is what `layers.Layers.max_pool` puts in front of a pool: -inf, which cannot be quantised."""
     return isinstance(layer, keras.Operation) and any(
         node.arguments.kwargs.get("constant_values") == -math.inf for node in layer._inbound_nodes
     )
@@ -184,24 +184,24 @@ def _read(variable):
 
 
 def _reader_of(loop):
-    """Reads the variables of a loop's form: each block's own."""
-    forms = loop.block.trainable_variables + loop.block.non_trainable_variables
-    holders = {id(form): holder for form, holder in zip(forms, loop.weights, strict=True)}
+    """Reads, for a variable of the block that a loop repeats, the values of all its repetitions."""
+    templates = loop.block.trainable_variables + loop.block.non_trainable_variables
+    holders = {id(v): holder for v, holder in zip(templates, loop.weights, strict=True)}
 
-    def read(form):
-        return _read(holders[id(form)]).reshape(loop.times, *form.shape)
+    def read(template):
+        return _read(holders[id(template)]).reshape(loop.times, *template.shape)
 
     return read
 
 
-def _stacked(form, arrays):
-    """What a loop over the `form` holds, as `Repeat` lays it out."""
+def _stacked(block, arrays):
+    """What a loop over `block` holds, as `Repeat` lays it out."""
     held = {
         id(variable): array
         for layer, values in arrays
         for variable, array in zip(layer.weights, values, strict=True)
     }
-    ordered = form.trainable_variables + form.non_trainable_variables
+    ordered = block.trainable_variables + block.non_trainable_variables
     return [
         (array if array.ndim > 2 else array.reshape(-1))[None]
         for array in (held[id(variable)] for variable in ordered)

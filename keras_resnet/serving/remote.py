@@ -52,7 +52,7 @@ def connect(server: str, model: str, version: int | None = None, timeout: float 
         ValueError: another scheme, or an address that cannot be read.
     """
     scheme, _, place = server.partition("://")
-    with contextlib.suppress(ValueError):  # a port that is none
+    with contextlib.suppress(ValueError):  # not a number of a port
         parts = urllib.parse.urlsplit(server)
         plain = parts.hostname and (parts.port or True) and not set("@?#") & set(place)
         if plain and server.isprintable() and " " not in server:

@@ -17,11 +17,11 @@ def load(data: str, names: Sequence[str] = ()) -> tuple[dataset.Split, np.ndarra
         names: the network's classes, in the order of the index.
 
     Returns:
-        The split, and the index of each of its folders, int64 [folders], -1 for one without pictures that is no class;
-        None where folders with pictures are no classes.
+        The split, and the index of each of its folders, int64 [folders], -1 for an empty one that is not a class; None
+        where a folder with pictures is not a class.
 
     Raises:
-        ValueError: there is no picture, or as `sources.load`.
+        ValueError: there are no pictures, or as `sources.load`.
     """
     source = sources.load(data, on_bad="skip")
     split = source.train if source.test is None else source.test

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import re
 import subprocess
 import sys
@@ -100,8 +101,12 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_operations_are_named_before_loading(tmp_path, canary, case):
     folder = save(tmp_path / "1", HOSTILE[case](canary))
-    with pytest.raises(ValueError, match=rf"the operation {case.split()[0]}\b"):
+    with pytest.raises(file_operations.UntrustedModel) as raised:
         file_operations.check(folder)
+    problem = raised.value.problem
+    assert re.search(rf"the operation {case.split()[0]}\b", problem) and "allow" not in problem
+    again = pickle.loads(pickle.dumps(raised.value))  # as Beam's workers send it
+    assert (str(again), again.problem) == (str(raised.value), problem)
     assert file_operations.check(folder, allow_file_operations=True).meta_graphs
     assert canary.read_text() == "do not touch\n"
 

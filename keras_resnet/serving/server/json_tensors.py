@@ -21,7 +21,7 @@ def parse(body: bytes) -> dict:
     """A request's body -> the JSON object that it is.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not body:
         raise ValueError("JSON Parse error: The document is empty")

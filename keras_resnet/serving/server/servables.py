@@ -87,7 +87,7 @@ class Servable:
         """Outputs by name.
 
         Raises:
-            Refusal: no such signature, or inputs that are not its own.
+            Refusal: no such signature, or inputs that do not fit it.
         """
         self._check(signature, inputs)
         return await self._queues[signature].run(inputs)
