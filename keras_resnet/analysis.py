@@ -7,7 +7,7 @@ import keras
 
 from keras_resnet import applications
 from keras_resnet.networks import models
-from keras_resnet.networks.layers import Layers
+from keras_resnet.networks.layers import Layers, channel_axis, format_of, positions
 from keras_resnet.networks.repeat import Repeat
 
 
@@ -19,7 +19,7 @@ def macs(model: keras.Model) -> int:
     Raises:
         ValueError: the model's input shape is not static; build it with a fixed input_shape.
     """
-    total = 0
+    total, form = 0, format_of(model)
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Dense):
             weights = layer.kernel.shape
@@ -31,13 +31,13 @@ def macs(model: keras.Model) -> int:
         else:
             continue
         for node in layer._inbound_nodes:
-            positions = node.outputs[0].shape[1:-1]
-            if None in positions:
+            sides = positions(node.outputs[0].shape, form)
+            if None in sides:
                 raise ValueError(
                     f"MACs depend on the picture's size and {model.name} has none; "
                     "build it with a fixed input_shape."
                 )
-            total += math.prod(positions) * math.prod(weights)
+            total += math.prod(sides) * math.prod(weights)
     return total
 
 
@@ -50,7 +50,8 @@ def parameters(model: keras.Model) -> tuple[int, int]:
 def output_stride(model: keras.Model) -> int:
     """Input positions for one position of the last feature map, along the last spatial axis."""
     maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) > 2]
-    return model.inputs[0].shape[-2] // maps[-1][-2]
+    form = format_of(model)
+    return positions(model.inputs[0].shape, form)[-1] // positions(maps[-1], form)[-1]
 
 
 def summary_table(size: int | None = None, names: list[str] | None = None) -> list[dict]:
@@ -69,7 +70,8 @@ def summary_table(size: int | None = None, names: list[str] | None = None) -> li
     rows = []
     for name in names or applications.list_models():
         side = size or models.NETWORKS[name].size
-        model = applications.get(name)(input_shape=(side, side, 3), layers=spelling)
+        shape = (3, side, side) if channel_axis() == 1 else (side, side, 3)
+        model = applications.get(name)(input_shape=shape, layers=spelling)
         rows.append({"name": name, **facts(model)})
     return rows
 
@@ -81,7 +83,7 @@ def facts(model: keras.Model) -> dict:
         "trainable": trainable,
         "total": total,
         "macs": macs(model),
-        "size": model.inputs[0].shape[-2],
+        "size": positions(model.inputs[0].shape, format_of(model))[-1],
         "output_stride": output_stride(model),
     }
 

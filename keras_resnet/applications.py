@@ -15,7 +15,7 @@ from keras_resnet import weights as weight_files
 from keras_resnet.networks import fronts, models
 from keras_resnet.networks.blocks import SHORTCUTS
 from keras_resnet.networks.fronts import Preprocessing
-from keras_resnet.networks.layers import Layers
+from keras_resnet.networks.layers import Layers, channel_axis
 
 logger = logging.getLogger(__name__)
 _DOC = """{name}: {depth} stages of {depths} blocks, {size}x{size} pictures by default.
@@ -29,8 +29,9 @@ Args:
         a folder of Hugging Face's or timm's; or a published name as "torchvision/IMAGENET1K_V2"
         (`keras_resnet.weights`). Of several networks in a checkpoint, "x.pth#model" is the one named "model...".
     input_tensor: Keras tensor to use as picture input.
-    input_shape: (height, width, channels), at least {stride}x{stride}; default ({size}, {size}, 3), or
-        (None, None, 3) without top.
+    input_shape: (height, width, channels), or (channels, height, width) where
+        `keras.config.image_data_format()` is "channels_first"; at least {stride}x{stride}; default
+        ({size}, {size}, 3), or (None, None, 3) without top.
     pooling: without top: None for the feature map, "avg" or "max" for its global pool.
     classes: of the classifier.
     classifier_activation: of the classifier; None returns logits.
@@ -67,25 +68,39 @@ def _shortcut(shortcut):
 def _input_shape(spec, shape, include_top):
     if shape is None:
         size = spec.size if include_top else None
-        return (size, size, 3)
+        return _shape(size, size, 3)
     shape = tuple(shape)
     if len(shape) != 3:
-        raise ValueError(f"input_shape must be (height, width, channels); got {shape}.")
-    if any(side is not None and side < spec.output_stride for side in shape[:2]):
+        raise ValueError(f"input_shape must be ({', '.join(_AXES[channel_axis()])}); got {shape}.")
+    height, width, channels = _sides(shape)
+    if any(side is not None and side < spec.output_stride for side in (height, width)):
         raise ValueError(
-            f"input_shape must be at least {spec.output_stride}x{spec.output_stride}, "
-            f"the network's output stride; got {shape}."
+            f"input_shape, ({', '.join(_AXES[channel_axis()])}), must be at least "
+            f"{spec.output_stride}x{spec.output_stride}, the network's output stride; got {shape}."
         )
-    if shape[-1] is None or (include_top and None in shape):
+    if channels is None or (include_top and None in shape):
         raise ValueError(
             "input_shape needs a fixed number of channels and, with include_top=True, "
             f"a fixed height and width; got {shape}."
         )
-    if shape[-1] not in (1, 3, 4):
+    if channels not in (1, 3, 4):
         warnings.warn(
             f"The network usually reads 1, 3 or 4 channels; got input_shape={shape}.", stacklevel=4
         )
     return shape
+
+
+_AXES = {-1: ("height", "width", "channels"), 1: ("channels", "height", "width")}
+
+
+def _shape(height, width, channels):
+    """A picture's shape in Keras' image_data_format()."""
+    return (channels, height, width) if channel_axis() == 1 else (height, width, channels)
+
+
+def _sides(shape):
+    """(height, width, channels) of a picture's shape in Keras' image_data_format()."""
+    return (*shape[1:], shape[0]) if channel_axis() == 1 else shape
 
 
 def _named(network):
@@ -105,11 +120,6 @@ def _named(network):
         shortcut: Literal["A", "B", "C", "none"] | Callable | None = None,
         layers: Layers = Layers(),
     ) -> keras.Model:
-        if keras.config.image_data_format() != "channels_last":
-            raise ValueError(
-                "keras_resnet's networks are channels-last; "
-                "call keras.config.set_image_data_format('channels_last') first."
-            )
         found = None if weights is None else weight_files.find(weights, network)
         if found is not None:
             preprocessing = found.preprocessing(preprocessing)
@@ -161,12 +171,12 @@ def _named(network):
         )
         if found is None:
             return model
-        shape = model.inputs[0].shape
-        adapted = found.channels == 3 and shape[-1] in (1, 4)
-        if not adapted and shape[-1] in (1, 3, 4) and shape[-1] != found.channels:
+        *sides, channels = _sides(model.inputs[0].shape[1:])
+        adapted = found.channels == 3 and channels in (1, 4)
+        if not adapted and channels in (1, 3, 4) and channels != found.channels:
             raise ValueError(
-                f"The weights {weights} read pictures of {found.channels} channels, not of {shape[-1]}: pass "
-                f"input_shape=(height, width, {found.channels})."
+                f"The weights {weights} read pictures of {found.channels} channels, not of {channels}: pass "
+                f"input_shape=({', '.join(_shape('height', 'width', str(found.channels)))})."
             )
         if not adapted and include_top == (found.classes is not None):
             found.load(model)
@@ -174,7 +184,7 @@ def _named(network):
         # What the file holds, whole; then what of it is wanted.
         whole = build(
             found.classes is not None,
-            input_shape=(*(side or spec.size for side in shape[1:3]), found.channels),
+            input_shape=_shape(*(side or spec.size for side in sides), found.channels),
             classes=found.classes or 1,
             preprocessing=preprocessing,
             shortcut=shortcut,
@@ -184,9 +194,9 @@ def _named(network):
         if adapted:
             logger.info(
                 f"{network}: the first convolution of {weights}, made for 3 channels, "
-                f"{'is summed over them' if shape[-1] == 1 else 'is repeated, at 3/4,'} for {shape[-1]}."
+                f"{'is summed over them' if channels == 1 else 'is repeated, at 3/4,'} for {channels}."
             )
-        _copy(whole, model, shape[-1])
+        _copy(whole, model, channels)
         return model
 
     build.__name__ = build.__qualname__ = network

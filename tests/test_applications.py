@@ -199,15 +199,6 @@ def test_unknown_model_suggests_the_nearest():
         applications.get("VGG")
 
 
-def test_channels_first_is_refused():
-    keras.config.set_image_data_format("channels_first")
-    try:
-        with pytest.raises(ValueError, match="channels-last"):
-            keras_resnet.ResNet20()
-    finally:
-        keras.config.set_image_data_format("channels_last")
-
-
 def test_unusual_channels_warn_and_want_preprocessing_none():
     with pytest.warns(UserWarning, match="1, 3 or 4 channels"):
         model = keras_resnet.ResNet20(input_shape=(32, 32, 12), preprocessing=None)

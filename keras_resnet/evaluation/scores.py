@@ -171,6 +171,7 @@ def per_class(verdicts: Verdicts) -> list[tuple[int, Count, int | None]]:
 def check(model: keras.Model) -> None:
     """Raises ValueError unless the model has one input [B,H,W,C] and one output [B,K], softmax or logits."""
     net = flat(model)
+    layers.channels_last_only(net, "Evaluation, explanations and exports take")
     shape, scores = net.input_shape, net.output_shape
     if not (
         isinstance(shape, tuple)

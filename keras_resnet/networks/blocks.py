@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+from keras import ops
 
-from keras_resnet.networks.layers import Layers, is_one
+from keras_resnet.networks.layers import Layers, channel_axis, channels, is_one
 
 
 class Conv(NamedTuple):
@@ -38,20 +39,20 @@ def none(x, activated, filters, strides, **_):
 
 def pad(x, activated, filters, strides, *, layers, norm, name):
     """Option A (paper, 3.3): identity, every strides-th position, zeros for new channels; no parameters."""
-    if filters < x.shape[-1]:
+    if filters < channels(x):
         raise ValueError(
-            f"Shortcut A pads channels and cannot go from {x.shape[-1]} to {filters} at {name}; use B or C."
+            f"Shortcut A pads channels and cannot go from {channels(x)} to {filters} at {name}; use B or C."
         )
     if not is_one(strides):
         x = layers.subsample(x, strides, name=f"{name}_0_pool")
-    if filters > x.shape[-1]:
+    if filters > channels(x):
         x = layers.pad_channels(x, filters, name=f"{name}_0_pad")
     return x
 
 
 def project(x, activated, filters, strides, *, layers, norm, name):
     """Option B (paper, 3.3): identity, or a 1x1 convolution where the shape changes."""
-    if filters == x.shape[-1] and is_one(strides):
+    if filters == channels(x) and is_one(strides):
         return x
     return always_project(x, activated, filters, strides, layers=layers, norm=norm, name=name)
 
@@ -64,7 +65,7 @@ def always_project(x, activated, filters, strides, *, layers, norm, name):
 
 def pool_project(x, activated, filters, strides, *, layers, norm, name):
     """ResNet-D (He T. 2018, 4.1): the stride by an average pool, then the 1x1 convolution."""
-    if filters == x.shape[-1] and is_one(strides):
+    if filters == channels(x) and is_one(strides):
         return x
     if not is_one(strides):
         activated = layers.avg_pool(activated, strides, name=f"{name}_0_pool")
@@ -87,12 +88,17 @@ def squeeze_excite(x, *, layers, name, ratio=16):
         raise ValueError(
             "squeeze_excite averages over all positions, so a causal network cannot use it."
         )
-    channels = x.shape[-1]
-    gate = layers.global_pool(x, keepdims=True, name=f"{name}_se_pool")
-    gate = keras.layers.Dense(
-        max(channels // ratio, 1), activation="relu", name=f"{name}_se_reduce"
-    )(gate)
-    gate = keras.layers.Dense(channels, activation="sigmoid", name=f"{name}_se_expand")(gate)
+    count, last = channels(x), channel_axis() == -1
+    gate = layers.global_pool(x, keepdims=last, name=f"{name}_se_pool")
+    gate = keras.layers.Dense(max(count // ratio, 1), activation="relu", name=f"{name}_se_reduce")(
+        gate
+    )
+    gate = keras.layers.Dense(count, activation="sigmoid", name=f"{name}_se_expand")(gate)
+    if (
+        not last
+    ):  # One operation, as in channels_last, so that layers and weights come in the same order.
+        axes = "bcxyz"[: len(x.shape)]
+        return ops.einsum(f"{axes},bc->{axes}", x, gate)
     return keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
 
 

@@ -5,6 +5,8 @@ import dataclasses
 import keras
 from keras import ops
 
+from keras_resnet.networks import layers
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
@@ -68,7 +70,9 @@ def _statistics(preprocessing, channels):
     )
 
 
-def pictures(x, preprocessing="torch"):
+def pictures(
+    x: keras.KerasTensor, preprocessing: str | Preprocessing | None = "torch"
+) -> keras.KerasTensor:
     """[B,...,C] pictures, uint8 or float 0..255 -> float32, normalised under any precision policy.
 
     Args:
@@ -83,17 +87,18 @@ def pictures(x, preprocessing="torch"):
     if preprocessing is None:
         return x
     preprocessing = named(preprocessing)
-    channels = x.shape[-1]
+    axis, channels = layers.channel_axis(), layers.channels(x)
     if channels not in (1, 3, 4):
         raise ValueError(
-            f"preprocessing knows pictures of 1, 3 or 4 channels; got {channels}: "
+            f"preprocessing knows pictures of 1, 3 or 4 channels; got {channels} ({layers.data_format()}): "
             "normalise them yourself and pass preprocessing=None."
         )
     statistics = _statistics(preprocessing, channels)
     x = keras.layers.Normalization(
+        axis=axis,
         mean=tuple(statistics[:channels]),
         variance=tuple(s * s for s in statistics[channels:]),
         dtype="float32",
         name="preprocessing",
     )(x)
-    return ops.flip(x, axis=-1) if channels == 3 and preprocessing.bgr else x
+    return ops.flip(x, axis=axis) if channels == 3 and preprocessing.bgr else x

@@ -1,7 +1,9 @@
 """How one layer is spelt, at any rank: the only place that pads, and the only one that names a backend.
 
 The rank is read off the tensor, never named: ``[B,T,C]`` gives 1D, ``[B,H,W,C]`` 2D and ``[B,T,H,W,C]`` 3D
-layers. Tensors are channels-last on every backend. Convolutions have no bias (a norm follows each one).
+layers. Where the channels are is Keras' `image_data_format()` when a network is built; the weights are the same
+either way, and in what follows "[B,...,C]" is "[B,C,...]" in channels_first. Convolutions have no bias (a norm
+follows each one).
 """
 
 import contextlib
@@ -14,7 +16,44 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-DATA_FORMAT = "channels_last"
+
+def data_format() -> str:
+    """Where a network that is built now has its channels: "channels_last" or "channels_first"."""
+    return keras.config.image_data_format()
+
+
+def channel_axis() -> int:
+    """-1 in channels_last, 1 in channels_first."""
+    return 1 if data_format() == "channels_first" else -1
+
+
+def channels(x: keras.KerasTensor) -> int | None:
+    """Of a tensor [B,...,C]."""
+    return x.shape[channel_axis()]
+
+
+def format_of(model: keras.Model) -> str:
+    """Where the channels of a built network are, by its first layer that says it."""
+    found = (getattr(layer, "data_format", None) for layer in model._flatten_layers(False))
+    return next(filter(None, found), "channels_last")
+
+
+def positions(shape: tuple, format: str) -> tuple:
+    """The sides of a tensor's shape (B,...,C), without its batch and its channels."""
+    return tuple(shape[2:] if format == "channels_first" else shape[1:-1])
+
+
+def channels_last_only(model: keras.Model, what: str) -> None:
+    """Refuses a network that reads channels-first tensors.
+
+    Raises:
+        ValueError: it does; `what` begins the sentence.
+    """
+    if format_of(model) == "channels_first":
+        raise ValueError(
+            f"{what} channels_last pictures, and {model.name} was built for channels_first: build it under "
+            "keras.config.set_image_data_format('channels_last'), and set_weights(model.get_weights()) on that."
+        )
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -142,13 +181,14 @@ class Layers:
             groups=groups,
             use_bias=False,
             kernel_initializer="zeros" if zero else self.kernel_initializer(),
-            data_format=DATA_FORMAT,
+            data_format=data_format(),
             name=name,
         )(x)
 
     def norm(self, x, *, name, zero=False):
-        """Batch normalisation over all axes but the last."""
+        """Batch normalisation over all axes but the channels'."""
         return BatchNormalization(
+            axis=channel_axis(),
             momentum=self.momentum,
             epsilon=self.epsilon,
             gamma_initializer="zeros" if zero else "ones",
@@ -169,9 +209,10 @@ class Layers:
     def max_pool(self, x, size, strides, *, name):
         """Max-pool padded by size//2 with -inf: 0 would win over negative values where no ReLU precedes."""
         rank = _rank(x)
-        widths = [(0, 0), *[self._sides(k) for k in _each(size, rank)], (0, 0)]
-        x = ops.pad(x, widths, constant_values=-math.inf)
-        return _kind("MaxPooling", rank)(size, strides, data_format=DATA_FORMAT, name=name)(x)
+        widths = [self._sides(k) for k in _each(size, rank)]
+        widths.insert(rank if channel_axis() == -1 else 0, (0, 0))
+        x = ops.pad(x, [(0, 0), *widths], constant_values=-math.inf)
+        return _kind("MaxPooling", rank)(size, strides, data_format=data_format(), name=name)(x)
 
     def avg_pool(self, x, strides, *, name):
         """Average over windows of `strides`; a last, partial window averages what it has.
@@ -185,28 +226,31 @@ class Layers:
             strides,
             strides,
             padding="valid" if self.causal else "same",
-            data_format=DATA_FORMAT,
+            data_format=data_format(),
             name=name,
         )(x)
 
     def subsample(self, x, strides, *, name):
         """Every strides-th position."""
-        return _kind("MaxPooling", _rank(x))(1, strides, data_format=DATA_FORMAT, name=name)(x)
+        return _kind("MaxPooling", _rank(x))(1, strides, data_format=data_format(), name=name)(x)
 
-    def pad_channels(self, x, channels, *, name):
+    def pad_channels(self, x, filters, *, name):
         """Zeros for new channels, half before and half after, as the published CIFAR weights do.
 
-        The last axis is a spatial one in "channels_first" eyes, so the stock layer pads it.
+        In the eyes of the other data format the channels are a spatial axis, so the stock layer pads it.
         """
-        rank, new = _rank(x), channels - x.shape[-1]
-        sides = [*[(0, 0)] * (rank - 1), (new // 2, new - new // 2)]
+        rank, axis = _rank(x), channel_axis()
+        new = filters - channels(x)
+        sides = [(0, 0)] * (rank - 1)
+        sides.insert(len(sides) if axis == -1 else 0, (new // 2, new - new // 2))
         padding = sides[0] if rank == 1 else sides
-        return _kind("ZeroPadding", rank)(padding, data_format="channels_first", name=name)(x)
+        other = "channels_first" if axis == -1 else "channels_last"
+        return _kind("ZeroPadding", rank)(padding, data_format=other, name=name)(x)
 
     def global_pool(self, x, kind="Average", *, name, keepdims=False, dtype=None):
-        """[B,...,C] -> [B,C], or [B,1...,C] with keepdims. kind: "Average" or "Max"."""
+        """[B,...,C] -> [B,C], or [B,1,...,C] with keepdims. kind: "Average" or "Max"."""
         pool = _kind(f"Global{kind}Pooling", _rank(x))
-        return pool(data_format=DATA_FORMAT, keepdims=keepdims, dtype=dtype, name=name)(x)
+        return pool(data_format=data_format(), keepdims=keepdims, dtype=dtype, name=name)(x)
 
     def _sides(self, size):
         return (size - 1, 0) if self.causal else (size // 2, size // 2)
@@ -214,7 +258,7 @@ class Layers:
     def _pad(self, x, sides, name):
         rank = _rank(x)
         padding = sides[0] if rank == 1 else sides
-        return _kind("ZeroPadding", rank)(padding, data_format=DATA_FORMAT, name=name)(x)
+        return _kind("ZeroPadding", rank)(padding, data_format=data_format(), name=name)(x)
 
 
 def is_one(strides) -> bool:

@@ -80,7 +80,8 @@ def resnet(
 
     Args:
         front: symbolic Keras tensor that the stem reads: a `keras.Input` of shape [B,T,C], [B,H,W,C] or
-            [B,T,H,W,C], or what `fronts.pictures` made of one.
+            [B,T,H,W,C] (channels after B where Keras' image_data_format() is "channels_first"), or what
+            `fronts.pictures` made of one.
         depths: blocks a stage.
         widths: filters a stage, as the block factory reads them.
         block: `blocks.basic`, `blocks.bottleneck`, a partial of one, or a factory of the same form.

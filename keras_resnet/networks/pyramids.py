@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_resnet.networks.flat import flat, result
-from keras_resnet.networks.layers import fuse
+from keras_resnet.networks.layers import format_of, fuse, positions
 from keras_resnet.networks.models import building
 
 _BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
@@ -92,8 +92,9 @@ def _leaving(model):
 
 def _levels(model, maps):
     """log2 of the maps' strides."""
-    shape = [side or _ASKED for side in model.input_shape[1:-1]]
-    net = keras.Model(model.input, maps)
-    found = net.compute_output_shape((1, *shape, model.input_shape[-1]))
+    form = format_of(model)
+    asked = tuple(side or _ASKED for side in model.input_shape)
+    found = keras.Model(model.input, maps).compute_output_shape(asked)
     found = found if isinstance(found, list) else [found]
-    return [round(math.log2(shape[0] / each[1])) for each in found]
+    side = positions(asked, form)[0]
+    return [round(math.log2(side / positions(each, form)[0])) for each in found]

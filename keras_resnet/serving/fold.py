@@ -51,8 +51,10 @@ def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; got {precision!r}.")
+    model = flat(model)
+    layers.channels_last_only(model, "Folding is for networks of")
     with building():
-        folded, values = _rewritten(flat(model), _read, precision)
+        folded, values = _rewritten(model, _read, precision)
         for layer, arrays in values:
             for variable, array in zip(layer.weights, arrays, strict=True):
                 _assign(variable, array[0], precision)

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from etils import epath
 
+from keras_resnet.networks import layers
 from keras_resnet.training import checkpoints, logs, model_weights
 from keras_resnet.training.interrupts import Interrupts
 from keras_resnet.training.logs import Epoch
@@ -115,6 +116,7 @@ def fit(
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
     """
+    layers.channels_last_only(model, "Training takes")
     accuracy = accuracy or keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     model.compile(
         optimizer=optimizer,

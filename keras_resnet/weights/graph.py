@@ -49,6 +49,16 @@ def name(layer: dict) -> str:
     return found if isinstance(found, str) else ""
 
 
+def channel_axis(found: list[dict]) -> int:
+    """Where the channels are by a network's first convolution: -1, or 1 in channels_first."""
+    formats = (layer["config"].get("data_format") for layer in found if _is_conv(layer))
+    return 1 if next(formats, None) == "channels_first" else -1
+
+
+def _is_conv(layer):
+    return layer["class_name"].startswith("Conv")
+
+
 def contract(path) -> Contract | None:
     """What the graph in a file says of a network: where it strides, how it normalises.
 
@@ -74,15 +84,16 @@ def front(found: list[dict]) -> str | list:
     if not before:
         return "none"
     norm, *others = before
+    axis = channel_axis(found)
     bgr = [layer["class_name"] for layer in others] == ["Flip"] and others[0]["config"].get(
         "axis"
-    ) == -1
+    ) == axis
     if norm["class_name"] != "Normalization" or (others and not bgr):
         return "own"
     config = norm["config"]
     mean, variance = config.get("mean"), config.get("variance")
     numbers = bounds.are_numbers(mean) and bounds.are_numbers(variance, len(mean))
-    if not numbers or config.get("invert") or config.get("axis") not in (-1, [-1]):
+    if not numbers or config.get("invert") or config.get("axis") not in (axis, [axis]):
         return "own"
     if not min(variance, default=0) > 0:
         return "own"

@@ -63,8 +63,9 @@ def _network(graph, shapes, claimed):
         raise Unknown("its layers are not named as the table's are")
     spec = _row(named, claimed)
     depth = _is(layers[start:], "Conv2D")[0]
-    with _policy(_policy_of(depth)):
-        front = _front(layers[:start], shapes)
+    axis = graphs.channel_axis(layers)
+    with _policy(_policy_of(depth)), _data_format(axis):
+        front = _front(layers[:start], shapes, axis)
         model = models.resnet(
             front,
             spec.depths,
@@ -178,7 +179,7 @@ def _head(last, shapes):
     )
 
 
-def _front(layers, shapes):
+def _front(layers, shapes, axis):
     """The input, and what normalises it, as the graph has them; a symbolic tensor."""
     first, *others = layers
     config = first["config"]
@@ -189,14 +190,14 @@ def _front(layers, shapes):
         or any(config.get(flag) for flag in ("sparse", "ragged", "optional"))
         or not all(side is None or is_whole(side, 1, 1 << 16) for side in sides)
         or len(sides) != 3
-        or not any(len(s) == 4 and s[2] == sides[-1] for s in shapes)
+        or not any(len(s) == 4 and s[2] == sides[0 if axis == 1 else -1] for s in shapes)
     ):
         raise Unknown(f"its input is {brief(shape)}")
     x = keras.Input(sides, dtype=_text(config, "dtype"), name=_text(config, "name"))
     for layer in others:
         config = layer["config"]
-        if layer["class_name"] == "Flip" and is_whole(config.get("axis"), -1, -1):
-            x = keras.ops.flip(x, axis=-1)
+        if layer["class_name"] == "Flip" and is_whole(config.get("axis"), axis, axis):
+            x = keras.ops.flip(x, axis=axis)
         elif layer["class_name"] == "Normalization" and config.get("mean") is not None:
             axes = config.get("axis")
             x = keras.layers.Normalization(
@@ -260,6 +261,16 @@ def _policy(name):
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _data_format(axis):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first" if axis == 1 else "channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 # --- whether two graphs compute the same
