@@ -45,9 +45,10 @@ from feeders import AHEAD
 from report import mark, show
 
 from keras_resnet import data
+from keras_resnet.commands import start
+from keras_resnet.commands.progress import say
 from keras_resnet.data import images
 from keras_resnet.data.dataset import Encoded
-from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -238,7 +239,7 @@ def main():
         count = copied(folder)
         load = report.load_before()
         sections = {name: SECTIONS[name](folder) for name in FLAGS.sections}
-    print(json.dumps({"cores": CORES, "load_before": load, "files": count, **sections}))
+    return {"cores": CORES, "load_before": load, "files": count, **sections}
 
 
 def check():
@@ -259,4 +260,4 @@ def check():
 
 
 if __name__ == "__main__":
-    report.start(main)
+    start.run(main, mistakes=(timing.Skipped,))

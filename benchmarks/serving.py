@@ -26,13 +26,13 @@ import threading
 import time
 
 import numpy as np
-import report
 from absl import flags
 
+from keras_resnet.commands import start
+from keras_resnet.commands.progress import say
 from keras_resnet.data import sources
 from keras_resnet.data.dataset import Encoded
 from keras_resnet.serving import remote
-from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_base_path", None, "Folder of the model's versions.")
@@ -46,7 +46,7 @@ SERVER = pathlib.Path(__file__).resolve().parents[1] / "savedmodels/local_server
 RETRIES, NEAR = 40, 1e-4
 
 
-def start(rest_api_port=0, port=0):
+def launch(rest_api_port=0, port=0):
     """A server that answers: (process, its ports)."""
     command = [sys.executable, str(SERVER), "--model_name=model"]
     command += [f"--model_base_path={FLAGS.model_base_path}"]
@@ -130,7 +130,7 @@ def same(outputs, expected):
 
 def run():
     content = pictures()
-    process, ports = start()
+    process, ports = launch()
     try:
         port = ports["rest_api_port" if FLAGS.scheme == "http" else "port"]
         address = f"{FLAGS.scheme}://127.0.0.1:{port}"
@@ -143,7 +143,7 @@ def run():
                 if FLAGS.kill and not killed and passed > FLAGS.seconds / 2:
                     os.kill(process.pid, signal.SIGKILL)
                     process.wait()
-                    process, _ = start(**ports)
+                    process, _ = launch(**ports)
                     killed, memory = True, []
                     say(
                         f"Killed, and started again after {time.monotonic() - began - passed:.1f} s."
@@ -180,13 +180,9 @@ def run():
 
 
 def main():
-    for name in ("model_base_path", "data"):
-        if not getattr(FLAGS, name):
-            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
     figures = run()
-    print(json.dumps(figures))
-    sys.exit(int(bool(figures["wrong"] or figures["failed"])))
+    return figures, int(bool(figures["wrong"] or figures["failed"]))
 
 
 if __name__ == "__main__":
-    report.start(main)
+    start.run(main, required=("model_base_path", "data"))

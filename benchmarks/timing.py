@@ -156,16 +156,3 @@ def fresh(program):
         lines = done.stderr.strip().splitlines()
         raise Skipped(lines[-1] if lines else f"ended with code {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def table(rows):
-    """Rows of strings -> lines with columns aligned; the first column to the left, others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [
-            first.ljust(widths[0]),
-            *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True)),
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

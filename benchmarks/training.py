@@ -32,7 +32,8 @@ import timing
 from absl import flags
 from report import mark, show
 
-from keras_resnet.support.progress import say
+from keras_resnet.commands import start
+from keras_resnet.commands.progress import say
 
 FLAGS = flags.FLAGS
 TRAINING = {  # what contestants.py is told
@@ -270,8 +271,8 @@ def main():
     load = report.load_before()
     run = {"imagenet": imagenet, "cifar": cifar, "startup": startup, "depth": depth}
     sections = {name: run[name]() for name in FLAGS.sections}
-    print(json.dumps({"cores": os.cpu_count(), "load_before": load, **sections}))
+    return {"cores": os.cpu_count(), "load_before": load, **sections}
 
 
 if __name__ == "__main__":
-    report.start(main)
+    start.run(main, mistakes=(timing.Skipped,))

@@ -14,7 +14,7 @@ A class folder's label: its line in --labels; else its place among the names tha
 trained with, where the file has them; else, where the folders are as many as the network's outputs,
 its place in the alphabet; else, where they are wnids and the outputs 1000 or 1001, its
 place among ImageNet's. --labels has a line a class: `folder` in the order of the index (words may
-follow), or `folder index` (keras_resnet/label_files.py has the rule). Folders may share an index; an
+follow), or `folder index` (keras_resnet/support/label_files.py has the rule). Folders may share an index; an
 index may have no folder, but an order names every class: a line left out would shift those behind it.
 A .json file is ReaL's (Beyer 2020): a list of each picture's right indices, by the number at the end
 of its file's name, from 1 on (ILSVRC2012_val_00000001.JPEG); any of them counts, the likeliest is
@@ -33,7 +33,6 @@ import json
 import os
 import pathlib
 import re
-import sys
 
 import keras_resnet_he
 
@@ -46,12 +45,12 @@ import tensorflow as tf
 from absl import flags
 
 from keras_resnet import evaluation, weights
-from keras_resnet.commands import networks, run
+from keras_resnet.commands import label_files, networks, reports, run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import dataset, draws, sources, views
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
-from keras_resnet.support import files, label_files, labels
+from keras_resnet.support import labels
 from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
@@ -79,12 +78,7 @@ networks.define_view()
 flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
 flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
 flags.DEFINE_integer("batch_size", 64, "Pictures a step, each with all its crops.", lower_bound=1)
-flags.DEFINE_string(
-    "labels", None, "File of the classes', or of each picture's, indices: see above."
-)
-flags.DEFINE_bool(
-    "background_first", None, "Output 0 of the network is 'background': shift the labels by one."
-)
+label_files.define()
 flags.DEFINE_bool("per_class", False, "Print a table of the classes, the least accurate first.")
 flags.DEFINE_string("confusion", None, "PNG to draw which class was taken for which.")
 flags.DEFINE_string(
@@ -96,16 +90,14 @@ flags.DEFINE_string(
     "Name of an accuracy card, NAME.md and NAME.json; a further evaluation of the same weights "
     "adds its line.",
 )
-flags.DEFINE_bool(
-    "skip_bad", False, "Leave out files that are no pictures, instead of refusing them."
-)
+run.define_skip_bad()
 
 SHEET = 48  # mistakes that are drawn
 HELD = 16  # batches' worth of whole pictures that wait for others of their size
 
 
 def main() -> dict:
-    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
+    tf.get_logger().setLevel("ERROR")  # it warns that one network after another is traced
     refuse_contradictions()
 
     # --- networks
@@ -132,15 +124,17 @@ def main() -> dict:
     split = chosen_split(source)
     seen = {source.class_names[i] for i in np.unique(split.labels)}
     sets = None
-    if FLAGS.labels and FLAGS.labels.lower().endswith(".json"):
-        sets = label_sets(split, classes)
+    if label_files.sets_of_pictures():
+        sets = label_files.picture_indices(split, classes)
         split = split.subset([i for i, right in enumerate(sets) if len(right)])
         sets = [right for right in sets if len(right)]
         targets = np.array([right[0] for right in sets])
         imagenet = list(labels.imagenet_classes().values())
         names = imagenet if classes == len(imagenet) else [str(i) for i in range(classes)]
     else:
-        index, names = class_indices(source.class_names, seen, classes, contract.class_names)
+        index, names = label_files.class_indices(
+            source.class_names, seen, classes, contract.class_names
+        )
         targets = index[split.labels]
     scales = [int(scale) for scale in FLAGS.scales]
     if scales:
@@ -186,7 +180,12 @@ def main() -> dict:
     if len(split) - done + len(split.bad):
         say(f"{len(split) - done + len(split.bad)} files that are no pictures left out.")
     if FLAGS.per_class:
-        print(table(verdicts, names))
+        columns = {
+            "examples": lambda count: count.examples,
+            "top-1": lambda count: f"{count.accuracy:.1%}",
+            "top-5": lambda count: f"{count.top5_accuracy:.1%}",
+        }
+        print(reports.per_class(evaluation.per_class(verdicts), names, columns))
     if FLAGS.confusion:
         plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
         say(f"Drawn: {FLAGS.confusion}.")
@@ -259,11 +258,7 @@ def chosen_split(source):
     if split is None:
         raise ValueError(f"--data={FLAGS.data} has no {FLAGS.split} split.")
     run.refuse_unlabelled(split, "evaluate on")
-    if split.bad and not FLAGS.skip_bad:
-        raise ValueError(
-            f"{len(split.bad)} files to evaluate on are no pictures ({'; '.join(split.bad[:3])}): mend "
-            "or remove them, or leave them out by --skip_bad."
-        )
+    run.refuse_bad(split, "evaluate on")
     return split
 
 
@@ -283,111 +278,13 @@ def stepwise(split, batch_size, view):
     )
 
 
-def class_indices(folders, seen, classes, trained):
-    """The network's index of each class folder, int64 [len(folders)], and a name for each index;
-    folders that are not `seen` (hold no picture of the split) need none: -1. `trained`: the names
-    that the network was trained with, where they are known."""
-    ordered = False
-    imagenet = {wnid: i for i, wnid in enumerate(labels.imagenet_classes())}
-    if FLAGS.labels:
-        listed, ordered = listed_indices(FLAGS.labels, folders)
-        where = f"--labels={FLAGS.labels}"
-    elif len(trained) == classes and set(trained) >= seen:
-        listed, where = {name: i for i, name in enumerate(trained)}, "the network"
-    elif len(folders) == classes or (len(folders), classes) == (1000, 1001):
-        listed, where = {name: i for i, name in enumerate(folders)}, FLAGS.data
-    elif imagenet.keys() >= seen:
-        listed, where = imagenet, "ImageNet"
-    else:
-        raise ValueError(
-            f"The network tells {classes} classes apart, {FLAGS.data} has {len(folders)} "
-            f"({', '.join(folders[:3])}, ...): give their indices by --labels=FILE."
-        )
-    missing = [name for name in folders if name in seen and name not in listed]
-    if missing:
-        raise ValueError(
-            f"{where} lists no class {missing[0]!r}, nor {len(missing) - 1} more of the "
-            f"{len(folders)} folders of {FLAGS.data}."
-        )
-    count = max(listed.values()) + 1
-    if ordered and count < classes and (count, classes) != (1000, 1001):
-        raise ValueError(
-            f"{where} names {count} classes, one a line, but the network has {classes} outputs: a line "
-            "left out shifts all behind it, so name every class, or write `folder index`."
-        )
-    background = classes == 1001 and count <= 1000
-    if background and FLAGS.background_first is None:
-        raise ValueError(
-            f"The network has 1001 outputs, the first probably 'background', but {where} counts {count} "
-            "classes from 0 on: shift the labels by --background_first, or say --nobackground_first."
-        )
-    if FLAGS.background_first and not background:
-        raise ValueError(
-            "--background_first is for networks of 1001 outputs and 1000 classes; here are "
-            f"{classes} outputs, and {where} counts {count} classes."
-        )
-    if count > classes:
-        hint = (
-            " (they may begin at 1, or with a 'background' that the network has not)"
-            if count == classes + 1
-            else ""
-        )
-        raise ValueError(
-            f"The network has {classes} outputs, but {where} has indices up to {count - 1}{hint}: "
-            "give indices from 0 on by --labels=FILE."
-        )
-    shift = int(bool(FLAGS.background_first))
-    names = ["background"] * shift + [str(i) for i in range(classes - shift)]
-    readable = labels.imagenet_classes()
-    for name, i in listed.items():
-        names[i + shift] = readable.get(name, name)
-    return np.array([listed.get(name, -1 - shift) + shift for name in folders]), names
-
-
-def label_sets(split, classes):
-    """The right indices of each picture, by ReaL's file; int64 arrays, empty for a picture without."""
-    path = FLAGS.labels
-    try:
-        listed = json.loads(pathlib.Path(path).read_text("utf-8-sig"))
-        listed = [np.array(right, np.int64).reshape(-1) for right in listed]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"--labels={path} is no JSON list of lists of indices ({error})."
-        ) from None
-    if any(((right < 0) | (right >= classes)).any() for right in listed):
-        raise ValueError(
-            f"--labels={path} has indices outside of the network's 0 to {classes - 1}."
-        )
-    if not isinstance(split.pictures, dataset.Encoded):
-        raise ValueError(f"--labels={path} goes by the names of files; {FLAGS.data} has none.")
-    numbers = [re.search(r"(\d+)\.\w+$", name) for name in split.pictures.names]
-    for name, number in zip(split.pictures.names, numbers, strict=True):
-        if not number or not 1 <= int(number[1]) <= len(listed):
-            raise ValueError(
-                f"--labels={path} lists {len(listed)} pictures by number, but {name} has none of "
-                f"1 to {len(listed)} at its end."
-            )
-    return [listed[int(number[1]) - 1] for number in numbers]
-
-
-def listed_indices(path, folders):
-    """({class: index} of the file, whether the order is the index)."""
-    pairs, ordered = label_files.read(path, folders)
-    listed = dict(pairs)
-    if len(listed) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"--labels={path} lists {twice!r} twice.")
-    return listed, ordered
-
-
-# --- cards, mistakes and tables
+# --- cards and mistakes
 
 
 def write_card(networks, files_found, form, final):
     """NAME.json and NAME.md: which weights, what is known of them, and a line an evaluation."""
-    name = re.sub(r"\.(md|json)$", "", FLAGS.card)  # any other dot is the name's
-    path, readable = pathlib.Path(f"{name}.json"), pathlib.Path(f"{name}.md")
+    stem = pathlib.Path(re.sub(r"\.(md|json)$", "", FLAGS.card))  # any other dot is the name's
+    path = stem.with_name(f"{stem.name}.json")
     card = {
         "networks": [FLAGS.model or model.name for model in networks],
         "weights": [
@@ -406,37 +303,24 @@ def write_card(networks, files_found, form, final):
         raise ValueError(
             f"--card={FLAGS.card}: {path} is no card ({error}): name another."
         ) from None
-    data = os.path.basename(os.path.normpath(FLAGS.data))
-    card["evaluations"][f"{data}: {form}"] = final | {
-        "command": command(),
+    card["evaluations"][f"{run.data_name()}: {form}"] = final | {
+        "command": reports.command("recipes/evaluate.py", folders=False),
         "versions": runtime.versions(),
     }
-    files.write(path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     lines = [f"# {', '.join(card['networks'])}", ""]
     for file, contract in zip(card["weights"], card["contracts"], strict=True):
         lines += [f"- weights `{file['file']}`, SHA-256 `{file['sha256']}`"]
         known = {name: value for name, value in contract.items() if value}
         known["class_names"] = len(known.get("class_names", ())) or "not in the file"
         lines += [f"- {name}: {value}" for name, value in known.items()]
-    lines += ["", "| on | examples | top-1 | top-5 | loss, nats | command |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: | --- |"]
+    rows = []
     for name, row in card["evaluations"].items():
-        shares = (f"{row[f'top{n}_correct']} ({row[f'top{n}']:.2%})" for n in (1, 5))
-        lines.append(
-            f"| {name} | {row['examples']} | {' | '.join(shares)} | {row['loss']:.4f} | `{row['command']}` |"
-        )
-    files.write(readable, "\n".join(lines) + "\n")
+        right = (f"{row[f'top{n}_correct']} ({row[f'top{n}']:.2%})" for n in (1, 5))
+        rows.append([name, row["examples"], *right, f"{row['loss']:.4f}", f"`{row['command']}`"])
+    heading = ("on", "examples", "top-1", "top-5", "loss, nats", "command")
+    lines += ["", *reports.markdown(heading, rows, align="lrrrrl")]
+    path, readable = reports.write_card(stem, card, lines)
     say(f"Written: {readable} and {path.name}.")
-
-
-def command():
-    """The command line, files by their names alone."""
-    words = []
-    for word in sys.argv[1:]:
-        name, equals, value = word.partition("=")
-        values = (os.path.basename(part.rstrip("/")) for part in value.split(","))
-        words.append(name + equals + ",".join(values))
-    return " ".join(["python recipes/evaluate.py", *words])
 
 
 def kept(worst, verdicts, pictures, shares, places):
@@ -467,25 +351,6 @@ def show_mistakes(worst, split, targets, names, form):
             f"{files[place]}: {names[guess]} {row[guess]:.1%}, is {names[target]} {row[target]:.1%}"
         )
     say(f"Drawn: {FLAGS.mistakes}.")
-
-
-def table(verdicts, names):
-    rows = [("class", "examples", "top-1", "top-5", "most often taken for")]
-    for label, own, taken_for in evaluation.per_class(verdicts):
-        shares = f"{own.accuracy:.1%}", f"{own.top5_accuracy:.1%}"
-        rows.append(
-            (
-                names[label],
-                str(own.examples),
-                *shares,
-                "" if taken_for is None else names[taken_for],
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        f"{name:{widths[0]}}  {n:>{widths[1]}}  {top1:>{widths[2]}}  {top5:>{widths[3]}}  {other}".rstrip()
-        for name, n, top1, top5, other in rows
-    )
 
 
 if __name__ == "__main__":

@@ -58,13 +58,13 @@ import tensorflow as tf
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import networks, run
+from keras_resnet.commands import networks, reports, run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import windows
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
-from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
+from keras_resnet.training import logs, optimizers, runtime, schedules, stopping, transfer
 
 FLAGS = flags.FLAGS
 run.define_workdir()
@@ -94,7 +94,7 @@ flags.DEFINE_float("rate", 0.01, "Highest learning rate.", lower_bound=0.0)
 flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels that train.", lower_bound=0.0)
 flags.DEFINE_float("area", 0.35, "Smallest share of the picture in a training window.", 0.01, 1.0)
 networks.define_view(smallest=32)
-flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
+run.define_skip_bad()
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
@@ -110,7 +110,7 @@ class Enough(Exception):
 
 def main() -> dict:
     started = time.monotonic()
-    tf.get_logger().setLevel("ERROR")  # it minds that one network after another is traced
+    tf.get_logger().setLevel("ERROR")  # it warns that one network after another is traced
     refuse_contradictions()
     runtime.prepare(seed=FLAGS.seed)
 
@@ -165,7 +165,7 @@ def main() -> dict:
         )
 
     def batches(start_step):
-        if exhausted(logs.rows(workdir)):
+        if stopping.exhausted(logs.rows(workdir), FLAGS.patience):
             raise Enough
         dataset = feed.batches(start_step)
         if FLAGS.class_weights == "none":
@@ -174,8 +174,8 @@ def main() -> dict:
 
     def evaluate(after_batch):
         count = evaluation.count(net, shown(held_out), after_batch=after_batch)
-        before = logs.rows(workdir)  # this epoch's row comes once the best weights are safe
-        if not before or goodness(best(before)) < (count.accuracy, -count.loss):
+        # This epoch's row comes once the best weights are safe.
+        if stopping.better(logs.rows(workdir), count.accuracy, count.loss):
             weights.save(net, workdir / "best.weights.h5")
         return count
 
@@ -183,7 +183,7 @@ def main() -> dict:
 
     def on_rows(rows):
         show(rows)
-        if exhausted(rows):
+        if stopping.exhausted(rows, FLAGS.patience):
             raise Enough
 
     steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
@@ -210,7 +210,8 @@ def main() -> dict:
         say(f"No better epoch among the last {FLAGS.patience}: training ends.")
     rows = logs.rows(workdir)
     net.load_weights(str(workdir / "best.weights.h5"))
-    say(f"The weights of epoch {best(rows)['epoch']:g} are kept.")
+    best = stopping.best(rows)
+    say(f"The weights of epoch {best['epoch']:g} are kept.")
     if FLAGS.bn == "recalibrate":
         examples = transfer.recalibrate(net, shown(train))
         say(f"Batch normalisations: statistics averaged over {examples:,} pictures.")
@@ -228,8 +229,8 @@ def main() -> dict:
         "examples": total.examples,
         "accuracy": total.accuracy,
         "per_class": per_class(verdicts, source.class_names),
-        "holdout_accuracy": best(rows)["holdout_accuracy"],
-        "best_epoch": best(rows)["epoch"],
+        "holdout_accuracy": best["holdout_accuracy"],
+        "best_epoch": best["epoch"],
         "epochs": rows[-1]["epoch"],
         "stopped_early": rows[-1]["step"] < steps,
         "pictures": len(train),
@@ -240,7 +241,12 @@ def main() -> dict:
     }
     save_model(net, workdir, contract, source, shown_as, final)
     draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
-    print(table(verdicts, source.class_names))
+    columns = {
+        "examples": lambda count: count.examples,
+        "right": lambda count: count.correct,
+        "accuracy": lambda count: f"{count.accuracy:.1%}",
+    }
+    print(reports.per_class(evaluation.per_class(verdicts), source.class_names, columns))
     run.leave_out(workdir, bad)
     run.finish(workdir, final)
     say(
@@ -268,21 +274,11 @@ def refuse_contradictions():
 def three_splits(source):
     """To train on, to stop by, to test on."""
     train, test = source.train, source.test
-    if train is None:
-        raise ValueError(f"--data={FLAGS.data} has no training split.")
-    if not isinstance(train.pictures, dataset.Encoded):
-        raise ValueError(
-            f"--data={FLAGS.data} has pictures of one small size, held as an array: "
-            "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
-        )
+    run.refuse_small(train, "training")
     if test is not None:
         run.refuse_unlabelled(test, "test on")
-    if test is not None and test.bad and not FLAGS.skip_bad:
-        raise ValueError(
-            f"{len(test.bad)} files to test on are no pictures ({'; '.join(test.bad[:3])}): mend or "
-            "remove them, or leave them out by --skip_bad."
-        )
-    if test is None:
+        run.refuse_bad(test, "test on")
+    else:
         train, test = dataset.holdout(train, share(train), FLAGS.seed)
         say(
             f"{FLAGS.data} is in one piece: {len(test):,} pictures, by class, are set aside as test."
@@ -328,7 +324,7 @@ def save_model(net, workdir, contract, source, form, final):
     saved.layers[-1].set_weights(net.layers[-1].get_weights())
     for layer in saved.layers:
         layer.trainable = True
-    start = "random" if FLAGS.weights == "none" else pathlib.PurePath(FLAGS.weights).name
+    begun = "random" if FLAGS.weights == "none" else pathlib.PurePath(FLAGS.weights).name
     before = f" ({contract.source})" if contract.source else ""
     known = {name.lower(): name for name in applications.list_models()}
     accuracy = {name: final[name] for name in ("correct", "examples", "accuracy")}
@@ -342,28 +338,10 @@ def save_model(net, workdir, contract, source, form, final):
             resize=form[1],
             interpolation=form[2],
             class_names=source.class_names,
-            source=f"fine-tuned, mode {FLAGS.mode}, bn {FLAGS.bn}, from {start}{before}",
+            source=f"fine-tuned, mode {FLAGS.mode}, bn {FLAGS.bn}, from {begun}{before}",
             accuracy=accuracy | {"on": f"the test pictures of {source.name}"},
         ),
     )
-
-
-# --- training
-
-
-def goodness(row):
-    return row["holdout_accuracy"], -row["holdout_loss"]
-
-
-def best(rows):
-    """The row of the best epoch; of equal ones the first."""
-    return max((row for row in rows if "holdout_accuracy" in row), key=goodness)
-
-
-def exhausted(rows):
-    """Whether the last --patience epochs brought nothing better."""
-    rows = [row for row in rows if "holdout_accuracy" in row]
-    return bool(rows) and len(rows) - 1 - rows.index(best(rows)) >= FLAGS.patience
 
 
 def fingerprint(net, shown_as, train, held_out):
@@ -407,20 +385,6 @@ def per_class(verdicts, names):
         names[label]: {"examples": own.examples, "correct": own.correct}
         for label, own, _ in sorted(evaluation.per_class(verdicts), key=lambda row: row[0])
     }
-
-
-def table(verdicts, names):
-    """The classes, the least accurate first."""
-    rows = [("class", "examples", "right", "accuracy", "most often taken for")]
-    for label, own, taken_for in evaluation.per_class(verdicts):
-        other = "" if taken_for is None else names[taken_for]
-        counts = str(own.examples), str(own.correct), f"{own.accuracy:.1%}"
-        rows.append((names[label], *counts, other))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        f"{name:{widths[0]}}  {n:>{widths[1]}}  {right:>{widths[2]}}  {share:>{widths[3]}}  {other}".rstrip()
-        for name, n, right, share, other in rows
-    )
 
 
 def listed(names, most=4):

@@ -19,7 +19,6 @@ in, probabilities out) and final.json: evaluated_on, examples, top1_correct, top
 top5 (shares, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, seconds (training).
 """
 
-import dataclasses
 import functools
 import hashlib
 import time
@@ -35,9 +34,8 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import networks, run
+from keras_resnet.commands import networks, pictures, run
 from keras_resnet.commands.progress import Progress, say
-from keras_resnet.data import dataset, draws, views
 from keras_resnet.data.augment import mixing, randaugment, windows
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
@@ -87,7 +85,7 @@ flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
 flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
 flags.DEFINE_integer("eval_resize", 256, "Pixels, the shorter side that it is cut from.", 32)
 networks.define_interpolation("bilinear")
-flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are no pictures.")
+run.define_skip_bad()
 # --- loss
 flags.DEFINE_enum(
     "loss",
@@ -164,7 +162,18 @@ def main() -> dict | None:
 
     # --- pictures
     left_out = logs.LeftOut(workdir, devices.worker)
-    feed = Pictures(devices, left_out.add)
+    source = run.training_data(on_bad="skip" if FLAGS.skip_bad else None, held_out="val")
+    feed = pictures.Pictures(
+        source,
+        devices,
+        fake=FLAGS.data == "fake",
+        batch_size=FLAGS.batch_size,
+        size=FLAGS.size,
+        seed=FLAGS.seed,
+        window=make_window(),
+        augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
+        on_bad=left_out.add,
+    )
 
     # --- network
     shape = (FLAGS.size, FLAGS.size, 3)
@@ -191,10 +200,13 @@ def main() -> dict | None:
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
     predictor = devices.predictor(shown)
 
+    view = (FLAGS.eval_size, FLAGS.eval_resize, FLAGS.interpolation)
+    labels = {"smoothing": FLAGS.smoothing, "threshold": FLAGS.threshold}
+
     def evaluate(after_batch):
         devices.agree(shown)
         return evaluation.count(
-            predictor, feed.evaluation(), after_batch=after_batch, sums=devices.total
+            predictor, feed.evaluation(*view), after_batch=after_batch, sums=devices.total
         )
 
     # --- training
@@ -224,7 +236,9 @@ def main() -> dict | None:
         seconds = training.fit(
             model,
             optimizer,
-            lambda start_step: devices.feed(feed.training(start_step, colour, mix)),
+            lambda start_step: devices.feed(
+                feed.training(start_step, colour=colour, mix=mix, **labels)
+            ),
             steps=FLAGS.steps,
             steps_per_epoch=feed.steps_per_epoch,
             batch_size=FLAGS.batch_size,
@@ -304,14 +318,7 @@ def main() -> dict | None:
 
 def check_flags():
     """Refuses flags that contradict each other, by name."""
-    given = {name for name in BELONGS if FLAGS[name].present}
-    for name in sorted(given):
-        other, value = BELONGS[name]
-        if getattr(FLAGS, other) != value:
-            raise ValueError(
-                f"--{name} belongs to --{other}={value}, but --{other} is {getattr(FLAGS, other)}: "
-                "leave one of them out."
-            )
+    run.refuse_strays(BELONGS)
     if FLAGS.schedule == "steps" and not FLAGS.boundaries:
         raise ValueError("--schedule=steps needs --boundaries, the steps at which the rate falls.")
     if FLAGS.window == "scale" and FLAGS.size > FLAGS.low:
@@ -372,114 +379,15 @@ def make_window():
     return windows.RandomResizedCrop(scale=(FLAGS.area, 1.0), antialias=FLAGS.antialias)
 
 
-# --- pictures
-
-
-class Pictures:
-    """What is trained and evaluated on: real pictures, or for `fake` one batch of noise.
-
-    Args:
-        devices: whose part of each batch is read.
-        on_bad: told the name and the reason of each file that is no picture.
-    """
-
-    def __init__(self, devices, on_bad):
-        from keras_resnet.data.feeds import stream  # TensorFlow's
-
-        self.stream, self.part = stream, devices.part
-        self.share = FLAGS.batch_size // devices.workers
-        self.labels, self.names, self.bad = np.zeros(0, np.int32), (), ()
-        on_bad_file = "skip" if FLAGS.skip_bad else None
-        source = run.training_data(on_bad=on_bad_file, held_out="val")
-        if FLAGS.data == "fake":
-            self.class_names, self.examples = source.class_names, len(source.train)
-            self.evaluated_on = "one batch of noise"
-            self.steps_per_epoch = self.examples // FLAGS.batch_size
-            return
-        train = encoded(source.train, "training")
-        if source.test is None:
-            self.evaluated_on, self.test = "the training pictures", skipping_bad(train)
-        else:
-            self.evaluated_on, self.test = "the validation split", encoded(source.test, "test")
-            run.refuse_unlabelled(self.test, "evaluate on")
-        self.class_names, self.examples = source.class_names, len(train)
-        self.labels, self.names, self.bad = train.labels, train.pictures.names, train.bad
-        self.on_bad = on_bad
-        self.steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
-        self.feed = stream.Feed(
-            train,
-            FLAGS.batch_size,
-            window=make_window(),
-            size=FLAGS.size,
-            seed=FLAGS.seed,
-            part=self.part,
-            augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
-            on_bad=on_bad,
-        )
-
-    def training(self, start_step, colour, mix):
-        """Endless batches of this worker's part, from `start_step` on."""
-        from keras_resnet.data.feeds import mixed
-
-        fake = FLAGS.data == "fake"
-        dataset = (
-            self.stream.fake(self.share, FLAGS.size) if fake else self.feed.batches(start_step)
-        )
-        return mixed.augmented(
-            dataset,
-            classes=len(self.class_names),
-            batch_size=FLAGS.batch_size,
-            colour=colour,
-            mix=mix,
-            smoothing=FLAGS.smoothing,
-            threshold=FLAGS.threshold,
-            seed=FLAGS.seed,
-            start_step=start_step,
-            part=self.part,
-        )
-
-    def evaluation(self):
-        """This worker's part of the pictures to evaluate on."""
-        if FLAGS.data == "fake":
-            ones = np.ones(self.share, np.float32)
-            noise = self.stream.fake(self.share, FLAGS.eval_size).take(1)
-            return [(*batch, ones) for batch in noise]
-        view = views.center(FLAGS.eval_size, FLAGS.eval_resize, FLAGS.interpolation)
-        return self.stream.evaluation(
-            self.test, FLAGS.batch_size, view, part=self.part, on_bad=self.on_bad
-        )
-
-    def mend(self, step):
-        """Whether an error at `step` was a picture's, which is left out from now on."""
-        return FLAGS.data != "fake" and self.feed.mend(step)
-
-
-def encoded(split, name):
-    if split is None:
-        raise ValueError(f"--data={FLAGS.data} has no {name} split; the recipe needs one.")
-    if not isinstance(split.pictures, dataset.Encoded):
-        raise ValueError(
-            f"--data={FLAGS.data} has pictures of one small size, held as an array: "
-            "recipes/cifar10.py trains on those."
-        )
-    return split
-
-
-def skipping_bad(split):
-    """Training pictures evaluated on: those that training leaves out are left out here too."""
-    pictures = dataclasses.replace(split.pictures, on_bad="skip")
-    return dataclasses.replace(split, pictures=pictures)
-
-
-def fingerprint(pictures):
+def fingerprint(feed):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
         agreed["--steps"] = FLAGS.steps
-    shown = hashlib.sha256(np.ascontiguousarray(pictures.labels).tobytes())
-    for name in pictures.names:
+    shown = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())
+    for name in feed.names:
         shown.update(name.encode("utf-8", "surrogateescape") + b"\n")
     agreed["--data"] = (
-        f"{pictures.examples} pictures in {len(pictures.class_names)} classes, names and labels "
+        f"{feed.examples} pictures in {len(feed.class_names)} classes, names and labels "
         f"{shown.hexdigest()[:12]}"
     )
     agreed["KERAS_BACKEND"] = keras.backend.backend()

@@ -1,14 +1,14 @@
 """What the parts of the campaign share: a count of what was tried and what failed, a journal that a stopped part goes
 on from, and the file that all write their results into.
 
-Imported first, since it makes the benchmarks' and the tests' own modules importable.
+Imported first, since it makes the tests' helpers importable: a run that is killed and a server that is started by the
+campaign are those of the tests, which no package carries.
 """
 
 import hashlib
 import json
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
 import time
@@ -16,15 +16,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-for folder in (ROOT, ROOT / "tests", ROOT / "benchmarks"):
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+if str(ROOT / "tests") not in sys.path:
+    sys.path.append(str(ROOT / "tests"))
 
-import report
 from absl import flags
 
+from keras_resnet.commands import reports, start
+from keras_resnet.commands.progress import say
 from keras_resnet.support import files
-from keras_resnet.support.progress import say
 
 FLAGS = flags.FLAGS
 RESULTS = ROOT / "benchmarks" / "results" / "campaign.json"
@@ -108,10 +107,10 @@ def record(path, part: str, result: dict, seconds: float):
     path = pathlib.Path(path)
     said = json.loads(path.read_text("utf-8")) if path.exists() else {}
     said[part] = {
-        "command": shlex.join(["python", f"benchmarks/campaign/{part}.py", *sys.argv[1:]]),
+        "command": reports.command(f"benchmarks/campaign/{part}.py"),
         "commit": commit(),
         "cores": os.cpu_count(),
-        "instructions": report.instructions(),
+        "instructions": reports.instructions(),
         "seconds": round(seconds),
         **result,
     }
@@ -119,7 +118,7 @@ def record(path, part: str, result: dict, seconds: float):
     files.write(path, json.dumps(said, indent=1, ensure_ascii=True) + "\n")
 
 
-def start(part: str, run):
+def run_part(part: str, run):
     """The command of one part: ``run() -> result`` (a `Tally`'s, and "seconds" where it went on from an earlier
     start), written to --out, and its last line of output.
 
@@ -138,9 +137,7 @@ def start(part: str, run):
         record(FLAGS.out, part, result, seconds)
         for failure in result["failures"]:
             say(f"FAILED {failure}")
-        print(json.dumps({"part": part, "tried": result["tried"], "failed": result["failed"]}))
-        if result["failed"]:
-            sys.stdout.flush()
-            sys.exit(1)
+        counts = {"part": part, "tried": result["tried"], "failed": result["failed"]}
+        return counts, int(bool(result["failed"]))
 
-    report.start(main)
+    start.run(main)

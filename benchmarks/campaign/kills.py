@@ -13,7 +13,6 @@ What has been tried is kept in --workdir, and the same command goes on from ther
 """
 
 import collections
-import json
 import os
 import pathlib
 import random
@@ -21,7 +20,6 @@ import shutil
 import signal
 import threading
 import time
-import zipfile
 from concurrent import futures
 
 import frame  # first of ours: see there
@@ -32,13 +30,12 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # 
 import multiprocessing
 
 import phases
+import remains
 from child import Child, workers
 
-from keras_resnet.support.progress import say
-from keras_resnet.training import logs
+from keras_resnet.commands.progress import say
 
 FLAGS = flags.FLAGS
-TIMED = ("seconds", "images_per_second", "input_wait")
 PATIENCE = 300  # seconds in which a process must end, or come to where it is to be struck
 STRIKES = 6  # a run, at most, before the one in the final save
 MOST_FAILURES = 20  # of a kind, after which it is left alone
@@ -204,7 +201,7 @@ class _Kills:
         for phase in ("checkpoint", "evaluation"):
             self.durations[phase] = times[phase][-1] - times[phase][-2]
         self.durations["final save"] = max(0.5, time.monotonic() - began - self.whole)
-        self.expected = left(folder / "run")
+        self.expected = remains.left(folder / "run")
 
     def start(self, folder):
         """[(child, pipe of marks, when)] of the processes that train in `folder`/run."""
@@ -265,7 +262,9 @@ class _Kills:
                     break  # it had come to its end before
             processes = self.start(folder)
             failure = wrong(processes, None)
-            return strikes, failure or difference(self.expected, left(folder / "run"))
+            return strikes, failure or remains.difference(
+                self.expected, remains.left(folder / "run")
+            )
         except TimeoutError as error:
             return strikes, str(error)
         finally:
@@ -350,32 +349,6 @@ def _marks(pipe):
             return
 
 
-def left(workdir) -> dict:
-    """What a run leaves, without times: final.json, log rows, the network's bytes, names of files."""
-    final = json.loads((workdir / "final.json").read_text())
-    rows = [row.items() for row in logs.rows(workdir)]
-    names = sorted(path.relative_to(workdir).as_posix() for path in workdir.rglob("*"))
-    with zipfile.ZipFile(workdir / "model.keras") as archive:
-        damaged = archive.testzip()
-        network = {member.filename: member.CRC for member in archive.infolist()}
-    return {
-        "final.json": [item for item in final.items() if item[0] != "seconds"],
-        "log rows": [{key: value for key, value in row if key not in TIMED} for row in rows],
-        "network": [damaged, network["model.weights.h5"]],
-        "files": ["events" if "tfevents" in name else name for name in names],
-    }
-
-
-def difference(expected: dict, found: dict) -> str | None:
-    """What a run left that is not as expected."""
-    for name, wanted in expected.items():
-        if found[name] != wanted:
-            missing = [item for item in wanted if item not in found[name]]
-            more = [item for item in found[name] if item not in wanted]
-            return f"its {name} differ: {more or found[name]} instead of {missing}"
-    return None
-
-
 def main():
     sample = frame.SAMPLE if frame.SAMPLE.exists() else ""
     flags.DEFINE_string(
@@ -386,7 +359,7 @@ def main():
     flags.DEFINE_float("minutes", 0.0, "After which no new run is begun; 0: no end.", 0.0)
     flags.DEFINE_integer("parallel", 2, "Runs at a time.", 1)
     flags.DEFINE_integer("seed", 0, "Of the moments.")
-    frame.start(
+    frame.run_part(
         "kills",
         lambda: run(
             FLAGS.data,

@@ -308,7 +308,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("export_mutants", 100_000, "Through an export.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Of the mutants.", lower_bound=0)
     flags.DEFINE_string("data", None, "Folder of further pictures to begin with.")
-    frame.start(
+    frame.run_part(
         "pictures",
         lambda: run(FLAGS.decode_mutants, FLAGS.export_mutants, FLAGS.seed, FLAGS.data),
     )

@@ -28,8 +28,9 @@ import server_requests
 import serving_kit
 import slow_requests
 from absl import flags, logging
+from world import BYTES, SIGNATURES, World, chosen_of
 
-from keras_resnet.support.progress import say
+from keras_resnet.commands.progress import say
 
 FLAGS = flags.FLAGS
 SECONDS, CONNECTIONS = 2.0, 64  # the server's limits
@@ -66,7 +67,7 @@ class Watch(threading.Thread):
 
 def flags_of(folder):
     return (
-        "--model_name=net", f"--model_base_path={folder}", f"--max_request_bytes={server_requests.BYTES}",
+        "--model_name=net", f"--model_base_path={folder}", f"--max_request_bytes={BYTES}",
         f"--receive_seconds={SECONDS}", f"--max_connections={CONNECTIONS}",
     )  # fmt: skip
 
@@ -80,7 +81,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
     logging.set_verbosity(logging.WARNING)  # an export is wordy
     tally, said = frame.Tally(), {}
     with tempfile.TemporaryDirectory() as folder:
-        world = server_requests.World(folder)
+        world = World(folder)
         with serving_kit.running(*flags_of(folder)) as server:
             world.serve(server)
             for function in (
@@ -143,7 +144,7 @@ def _send(world, tally, requests, seed):
 def _stop(world, tally, seed):
     """SIGTERM while clients send what is right; each request is answered rightly or refused."""
     once_rest, once_grpc = server_requests.once_rest, server_requests.once_grpc
-    stop, lock, signatures = threading.Event(), threading.Lock(), server_requests.SIGNATURES
+    stop, lock, signatures = threading.Event(), threading.Lock(), SIGNATURES
     counts, faults = {"answered": 0, "refused": 0}, []
 
     def send(number):
@@ -151,7 +152,7 @@ def _stop(world, tally, seed):
         signature = list(signatures)[number % len(signatures)]
         over_rest = number // len(signatures) % 2
         while not stop.is_set():
-            chosen = server_requests.chosen_of(world, draw)
+            chosen = chosen_of(world, draw)
             try:
                 outcome = (once_rest if over_rest else once_grpc)(world, signature, chosen)
             except Exception as error:
@@ -185,4 +186,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("requests", 10_000, "In all.", lower_bound=0)
     flags.DEFINE_integer("stops", 5, "Of the server, while clients send.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Of the requests.")
-    frame.start("server", lambda: run(FLAGS.requests, FLAGS.stops, FLAGS.seed))
+    frame.run_part("server", lambda: run(FLAGS.requests, FLAGS.stops, FLAGS.seed))

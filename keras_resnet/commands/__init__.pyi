@@ -1,8 +1,11 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import command_line as command_line
+from . import label_files as label_files
 from . import networks as networks
+from . import pictures as pictures
 from . import progress as progress
+from . import reports as reports
 from . import run as run
 from . import start as start
 from . import trusting as trusting

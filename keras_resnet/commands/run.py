@@ -46,6 +46,10 @@ def define_workdir() -> None:
     )
 
 
+def define_skip_bad() -> None:
+    flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are not pictures.")
+
+
 # --- the beginning
 
 
@@ -115,6 +119,20 @@ def integers(name: str) -> list[int]:
         ) from None
 
 
+def refuse_strays(belongs: dict[str, tuple[str, object]]) -> None:
+    """Raises ValueError where a flag is given that belongs to another value of another flag.
+
+    Args:
+        belongs: flag -> (the other flag, the value that it belongs to).
+    """
+    for name, (other, value) in sorted(belongs.items()):
+        if FLAGS[name].present and getattr(FLAGS, other) != value:
+            raise ValueError(
+                f"--{name} belongs to --{other}={value}, but --{other} is {getattr(FLAGS, other)}: "
+                "leave one of them out."
+            )
+
+
 # --- pictures
 
 
@@ -142,6 +160,31 @@ def refuse_unlabelled(split: dataset.Split, purpose: str) -> None:
             f"--data={FLAGS.data} has no picture in a class folder to {purpose}{where}: put them into class "
             "folders, or move that folder elsewhere."
         )
+
+
+def refuse_bad(split: dataset.Split, purpose: str) -> None:
+    """Raises ValueError where files of a split are known not to be pictures, unless --skip_bad."""
+    if split.bad and not FLAGS.skip_bad:
+        raise ValueError(
+            f"{len(split.bad)} files to {purpose} are not pictures ({'; '.join(split.bad[:3])}): "
+            "repair or remove them, or leave them out by --skip_bad."
+        )
+
+
+def refuse_small(split: dataset.Split | None, name: str) -> dataset.Split:
+    """The split called `name`.
+
+    Raises:
+        ValueError: there is none, or it is held as one array.
+    """
+    if split is None:
+        raise ValueError(f"--data={FLAGS.data} has no {name} split; the recipe needs one.")
+    if not isinstance(split.pictures, dataset.Encoded):
+        raise ValueError(
+            f"--data={FLAGS.data} has pictures of one small size, held as an array: "
+            "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
+        )
+    return split
 
 
 # --- while it runs

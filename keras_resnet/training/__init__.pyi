@@ -9,6 +9,7 @@ from . import optimizers as optimizers
 from . import runtime as runtime
 from . import schedules as schedules
 from . import state as state
+from . import stopping as stopping
 from . import strategies as strategies
 from . import sums as sums
 from . import transfer as transfer

@@ -8,14 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import timing
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def timing(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("timing")
 
 
 def training(*flags, **env):
@@ -52,7 +47,7 @@ def worker(log, name, seconds, visits=99):
     return [sys.executable, "-c", WORKER, name, str(seconds), str(visits), str(log)]
 
 
-def test_contestants_are_visited_in_turn(timing, tmp_path):
+def test_contestants_are_visited_in_turn(tmp_path):
     log = tmp_path / "log"
     commands = {name: worker(log, name, s) for name, s in (("a", 1.0), ("b", 2.0), ("c", 4.0))}
     results = timing.interleave(commands, rounds=3, steps={"a": 5, "b": 6, "c": 7})
@@ -76,7 +71,7 @@ def test_contestants_are_visited_in_turn(timing, tmp_path):
     assert timing.ratio(results["c"]["seconds"], results["b"]["seconds"]) == 2.0
 
 
-def test_other_measures_are_a_step_s_share_too(timing):
+def test_other_measures_are_a_step_s_share_too():
     says = """
 import json
 print(json.dumps({"ready": {}}), flush=True)
@@ -94,12 +89,12 @@ for line in iter(input, ""):
     }
 
 
-def test_ratio_is_of_times_that_were_neighbours(timing):
+def test_ratio_is_of_times_that_were_neighbours():
     # Beside the second round's slow machine the medians alone would say 2.
     assert timing.ratio([3.0, 40.0, 4.0], [1.0, 10.0, 2.0]) == 3.0
 
 
-def test_who_drops_out_is_skipped_with_the_reason(timing, tmp_path):
+def test_who_drops_out_is_skipped_with_the_reason(tmp_path):
     commands = {
         "stays": worker(tmp_path / "log", "stays", 1.0),
         "drops": worker(tmp_path / "log", "drops", 1.0, visits=3),
@@ -111,10 +106,6 @@ def test_who_drops_out_is_skipped_with_the_reason(timing, tmp_path):
     assert results["drops"] == {"skipped": "ended with code 1: out of memory"}
     assert results["says"] == {"skipped": "no such peer"}
     assert results["dies"] == {"skipped": "ended by SIGKILL"}
-
-
-def test_table_is_aligned(timing):
-    assert timing.table([["", "x"], ["ours", "1.5"], ["a", ""]]) == "        x\nours  1.5\na"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +198,7 @@ def test_torch_networks_are_the_same(run_python):
     if not importlib.util.find_spec("torch"):
         pytest.skip("PyTorch is not installed: pip install -r requirements/torch.txt")
     said = run_python(
-        f"""
-import sys; sys.path.insert(0, {str(BENCHMARKS)!r})
+        """
 import torch, torch_resnet
 for net, size in ((torch_resnet.resnet50(), 64), (torch_resnet.resnet20(), 32)):
     macs = [0]
@@ -219,7 +209,8 @@ for net, size in ((torch_resnet.resnet50(), 64), (torch_resnet.resnet20(), 32)):
         module.register_forward_hook(count)
     net(torch.zeros(2, 3, size, size))
     print(torch_resnet.parameters(net), macs[0])
-"""
+""",
+        env={"PYTHONPATH": f"{BENCHMARKS.parent}{os.pathsep}{BENCHMARKS}"},
     )
     from keras_resnet import analysis, applications
 

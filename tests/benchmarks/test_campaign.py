@@ -8,6 +8,7 @@ import zipfile
 import frame
 import kills
 import pytest
+import remains
 
 from tools import readme_tables
 
@@ -25,7 +26,7 @@ def run():
         tally.add("hard cases", failure=f"case {i}, seed 0")
     return tally.result()
 
-frame.start("part", run)
+frame.run_part("part", run)
 """
 
 
@@ -172,11 +173,11 @@ def test_what_a_run_left_is_compared(tmp_path):
             archive.writestr("model.weights.h5", network)
         for other in more:
             (folder / other).write_text("")
-        return kills.left(folder)
+        return remains.left(folder)
 
     whole = leave("whole", final, rows)
     same = leave("same", final | {"seconds": 9.0}, [rows[0] | {"seconds": 9.0}])
-    assert kills.difference(whole, same) is None
+    assert remains.difference(whole, same) is None
     others = {
         "final.json differ: [('weights_sha256', 'b')]": leave("b", {"weights_sha256": "b"}, rows),
         "log rows differ: [{'step': 3, 'loss': 0.6}]": leave("c", final, [rows[0] | {"loss": 0.6}]),
@@ -184,7 +185,7 @@ def test_what_a_run_left_is_compared(tmp_path):
         "files differ: ['.part.x']": leave("e", final, rows, more=[".part.x"]),
     }
     for words, other in others.items():
-        assert f"its {words}" in kills.difference(whole, other)
+        assert f"its {words}" in remains.difference(whole, other)
 
 
 @pytest.mark.slow
@@ -213,12 +214,12 @@ def test_every_parser_answers_or_refuses_in_a_sentence(tmp_path):
 
 def test_a_parser_that_fails_is_shown_with_its_smallest_example(tmp_path):
     program = """
-import fuzz
+import fuzz, inputs
 from hypothesis import strategies as st
 
 def parser(folder):
     def check(number):
-        with fuzz.refused(ValueError):
+        with inputs.refused(ValueError):
             if number > 10:
                 raise (KeyError if number < 99 else ValueError)("two\\nlines")
             raise ValueError("a sentence")

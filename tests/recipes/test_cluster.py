@@ -5,14 +5,11 @@ nothing is asked of a network or of a cluster.
 """
 
 import copy
-import json
 import pathlib
 import re
-import shlex
-import subprocess
-import sys
 
 import pytest
+import typed
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "recipes" / "cluster"
@@ -20,26 +17,6 @@ PAGE = FOLDER / "README.md"
 MANIFESTS = ("tfjob.yaml", "jobset.yaml")
 GRACE_SECONDS = 12  # training.fit's, after SIGTERM
 WHY = "not installed; the test extra brings it"
-
-# Parses one command line a line of standard input, and prints what is wrong with each.
-PARSES = """
-import json, runpy, sys
-from absl import app, flags
-app.run = lambda *_, **__: None
-recipe = runpy.run_path(sys.argv[1], run_name="__main__")
-FLAGS = flags.FLAGS
-for line in sys.stdin:
-    FLAGS.unparse_flags()
-    for name in list(FLAGS):
-        FLAGS[name].unparse()
-    try:
-        rest = FLAGS(["imagenet.py", *json.loads(line)])[1:]
-        recipe["check_flags"]()
-        wrong = f"no flags: {rest}" if rest else ""
-    except (flags.Error, ValueError, OSError) as error:
-        wrong = str(error)
-    print(json.dumps(wrong))
-"""
 
 
 def manifest(name):
@@ -59,20 +36,15 @@ def pod(name, data):
 
 
 def page_commands():
-    """The arguments of each call of the recipe on the page, continued lines joined."""
-    text = "".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if "recipes/imagenet.py" in line]
-    return [shlex.split(line.partition("recipes/imagenet.py")[2], comments=True) for line in lines]
+    """The arguments of each call of the recipe on the page."""
+    found = [words for words in typed.of_page(PAGE) if "recipes/imagenet.py" in words]
+    return [words[words.index("recipes/imagenet.py") + 1 :] for words in found]
 
 
 def refusals(commands):
-    ended = subprocess.run(
-        [sys.executable, "-c", PARSES, str(ROOT / "recipes" / "imagenet.py")],
-        input="".join(json.dumps(arguments) + "\n" for arguments in commands),
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+    return [
+        wrong or " ".join(rest) for wrong, rest in typed.refusals("recipes/imagenet.py", commands)
+    ]
 
 
 @pytest.mark.slow

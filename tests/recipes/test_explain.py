@@ -1,21 +1,17 @@
 """Where a network looks: Grad-CAM against CAM and against differences; the recipe's pictures."""
 
 import json
-import pathlib
-import sys
 
+import child
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from telling import network, smooth
 
 from keras_resnet import applications
 from keras_resnet.evaluation import grad_cam
 from keras_resnet.weights import Contract, save
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-import child
-from telling import network, smooth
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its gradient")

@@ -2,14 +2,14 @@
 
 import json
 import os
-import pathlib
 import shutil
-import sys
 
+import child
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from telling import network, smooth
 
 import keras_resnet
 from keras_resnet import applications, weights
@@ -18,10 +18,6 @@ from keras_resnet.data.augment import windows
 from keras_resnet.data.feeds import stream
 from keras_resnet.support import locks
 from keras_resnet.training import logs
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-import child
-from telling import network, smooth
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data")

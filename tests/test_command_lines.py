@@ -1,0 +1,136 @@
+"""Every command line of the pages and of the scripts' docstrings is one that can be typed."""
+
+import collections
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import typed
+
+ROOT = typed.ROOT
+PAGES = [ROOT / "README.md", ROOT / "savedmodels/README.md", ROOT / "recipes/cluster/README.md"]
+SCRIPTS = [
+    path
+    for folder in ("recipes", "savedmodels", "benchmarks", "benchmarks/campaign")
+    for path in sorted((ROOT / folder).glob("*.py"))
+]
+TAKE_ARGUMENTS = ("savedmodels/check.py", "savedmodels/client.py")
+NO_FLAGS = ("tests/serving_kit.py",)
+
+
+def commands():
+    """{script: the arguments of each of its command lines}."""
+    found = collections.defaultdict(list)
+    lists = [*map(typed.of_page, PAGES), *map(typed.of_docstring, SCRIPTS)]
+    for words in (words for listed in lists for words in listed):
+        while "=" in words[0]:  # an environment variable
+            words = words[1:]
+        if words[0] == "python" and not words[1].startswith("-"):
+            script, *arguments = words[1:]
+            arguments = arguments[: arguments.index("--")] if "--" in arguments else arguments
+            found[script].append(arguments)
+    return found
+
+
+COMMANDS = commands()
+
+
+def test_every_script_that_is_named_is_there():
+    assert len(COMMANDS) >= 15
+    for script in COMMANDS:
+        assert (ROOT / script).is_file(), script
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(set(COMMANDS) - set(NO_FLAGS)))
+def test_its_flags_are_taken(script):
+    if script in (
+        "savedmodels/local_server.py",
+        "savedmodels/warmup.py",
+        "benchmarks/campaign/server.py",
+    ):
+        pytest.importorskip(
+            "tensorflow_serving", reason="not installed; the extra `serving` brings it"
+        )
+    lines = [*COMMANDS[script], ["--no_such_flag"]]
+    *fine, unknown = typed.refusals(script, lines)
+    for arguments, (wrong, rest) in zip(lines[:-1], fine, strict=True):
+        assert not wrong, (arguments, wrong)
+        assert not rest or script in TAKE_ARGUMENTS, (arguments, rest)
+    assert "no_such_flag" in unknown[0]
+
+
+def others():
+    """Commands of the pages that are not Python's, by their name."""
+    found = collections.defaultdict(list)
+    for words in (words for page in PAGES for words in typed.of_page(page)):
+        while "=" in words[0]:
+            words = words[1:]
+        if words[0] not in ("python", "python3"):
+            found[words[0]].append(words[1:])
+    return found
+
+
+def test_make_has_the_targets_and_pip_the_files_and_extras():
+    found = others()
+    makefile, setup = (ROOT / "Makefile").read_text(), (ROOT / "setup.py").read_text()
+    for [target] in found.pop("make"):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for arguments in found.pop("pip"):
+        for file in (word for word in arguments if word.endswith(".txt")):
+            assert (ROOT / file).is_file()
+        for extra in re.findall(r"\.\[(\w+)\]", " ".join(arguments)):
+            assert f'"{extra}": [' in setup, extra
+    for arguments in found.pop("pytest"):
+        for file in (word for word in arguments if word.endswith(".py")):
+            assert (ROOT / file).is_file()
+    for name in [name for name in found if "/" in name]:
+        assert os.access(ROOT / name, os.X_OK), name
+        del found[name]
+    known = {"ruff", "export", "curl", "docker", "kubectl", "gcloud", "."}  # of others
+    assert set(found) <= known, found
+
+
+def run(folder, *words):
+    command = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("script", ["savedmodels/client.py", "savedmodels/local_server.py"])
+def test_help_lists_the_flags(script, tmp_path):
+    if script.endswith("server.py"):
+        pytest.importorskip(
+            "tensorflow_serving", reason="not installed; the extra `serving` brings it"
+        )
+    ended = run(tmp_path, script, "--help")
+    assert ended.returncode == 1 and "--" in ended.stdout and "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_the_first_page_is_typed_from_top_to_bottom(tmp_path, monkeypatch):
+    """The demo, and the lines of Python that use what it has trained."""
+    [arguments] = [a for a in COMMANDS["recipes/cifar10.py"] if a[0].endswith("demo.flags")]
+    flagfile = f"--flagfile={ROOT / arguments[0].partition('=')[2]}"
+    ended = run(tmp_path, "recipes/cifar10.py", flagfile, "--steps=60")
+    assert ended.returncode == 0, ended.stderr
+    text = (ROOT / "README.md").read_text("utf-8")
+    code = next(
+        block
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if "runs/demo" in block
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+
+
+@pytest.mark.slow
+def test_the_small_model_of_the_serving_page_is_written(tmp_path):
+    [[folder]] = COMMANDS["tests/serving_kit.py"]
+    ended = run(tmp_path, "tests/serving_kit.py", folder)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / folder / "1/saved_model.pb").is_file()
