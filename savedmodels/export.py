@@ -21,11 +21,8 @@ The last line is JSON: path, format, precision, megabytes; with --data also exam
 agree. What ends in an error says so in one sentence and exits with 2.
 """
 
-import json
 import os
 import pathlib
-import shlex
-import sys
 
 import keras_resnet_he
 
@@ -38,7 +35,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_resnet import analysis, weights
-from keras_resnet.commands import networks, progress
+from keras_resnet.commands import networks, progress, reports
 from keras_resnet.serving import conversion, export, fold, samples
 from keras_resnet.support import files, label_files
 from keras_resnet.training import runtime
@@ -49,8 +46,8 @@ flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of -
 flags.DEFINE_string(
     "labels",
     None,
-    "UTF-8 text, a line a class: its name, in the order of the index, or `name index` (keras_resnet/label_files.py has "
-    "the rule); default: what the weights carry, or ImageNet's wnids.",
+    "UTF-8 text, a line a class: its name, in the order of the index, or `name index` "
+    "(keras_resnet/support/label_files.py has the rule); default: what the weights carry, or ImageNet's wnids.",
 )
 flags.DEFINE_string(
     "out", None, "Folder of the model's versions; the file's name for other formats."
@@ -202,7 +199,7 @@ def describe(model, found, names, view):
             "sha256": weights.sha256(found.path),
         },
         "versions": runtime.versions().splitlines(),
-        "command": shlex.join(["python", "savedmodels/export.py", *sys.argv[1:]]),
+        "command": reports.command("savedmodels/export.py"),
     }
 
 
@@ -211,8 +208,6 @@ def write_card(stem, described, written):
     root = written if written.is_dir() else written.parent
     hashes = {str(file.relative_to(root)): weights.sha256(file) for file in contents(written)}
     card = described | {"sha256": hashes}
-    files.write(stem.with_name(f"{stem.name}.json"), json.dumps(card, indent=1, ensure_ascii=False))
-    lines = [f"# {card['network']}", "", "| | |", "| --- | --- |"]
     flat = {
         "format": f"{card['format']}, {card['precision']}",
         "parameters": f"{card['parameters']['total']:,}",
@@ -235,10 +230,13 @@ def write_card(stem, described, written):
             for k in ("examples", "agree", "right_before", "right_after")
             if k in card
         )
-    lines += [f"| {name} | {value} |" for name, value in flat.items()]
-    lines += ["", "| file | SHA-256 |", "| --- | --- |"]
-    lines += [f"| {name} | `{value}` |" for name, value in hashes.items()]
-    files.write(stem.with_name(f"{stem.name}.md"), "\n".join(lines) + "\n")
+    rows = [(name, f"`{value}`") for name, value in hashes.items()]
+    tables = [
+        *reports.markdown(["", ""], flat.items()),
+        "",
+        *reports.markdown(["file", "SHA-256"], rows),
+    ]
+    reports.write_card(stem, card, [f"# {card['network']}", "", *tables])
 
 
 def contents(written):
