@@ -21,7 +21,6 @@ start.run = lambda main, required=(), **_: needed.extend(required)
 sys.argv = [sys.argv[1]]
 sys.path[0] = sys.argv[0].rpartition("/")[0]  # as Python sets it for a script
 script = runpy.run_path(sys.argv[0], run_name="__main__")
-app.define_help_flags()
 FLAGS = flags.FLAGS
 for line in sys.stdin:
     FLAGS.unparse_flags()
@@ -30,7 +29,7 @@ for line in sys.stdin:
     arguments, missing = json.loads(line), []
     try:
         rest = FLAGS([sys.argv[0], *arguments])[1:]
-        if arguments and "--help" not in arguments:
+        if arguments:
             missing = [f"--{name} is missing" for name in needed if not getattr(FLAGS, name)]
             for check in ("check_flags", "refuse_contradictions"):
                 script.get(check, lambda: None)()
