@@ -151,7 +151,7 @@ def _digest(arrays, metadata):
 
 
 def _is_file(path):
-    # epath's own says so of a pipe, too.
+    # epath's `is_file` is True of a pipe, too.
     return path.is_file() if files.is_remote(path) else pathlib.Path(path).is_file()
 
 

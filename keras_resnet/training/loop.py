@@ -1,11 +1,11 @@
 """Training that can be stopped at any moment: the same numbers come out, bit for bit.
 
-`fit` runs Keras' own `fit` and stands beside it as the one listener to its batches: it sets the
-rate, looks for NaN, writes checkpoints and the log, and ends in good order on SIGTERM. After a stop
-of any kind, kill -9 included, the same call goes on from the newest checkpoint.
+`fit` runs Keras' `fit` and is the one callback that it has: it sets the rate, looks for NaN, writes
+checkpoints and the log, and ends in good order on SIGTERM. After a stop of any kind, kill -9
+included, the same call goes on from the newest checkpoint.
 
 What makes that exact: the batches are a function of the step; checkpoints hold every variable there
-is (weights, moving statistics, momenta, the running epoch's metrics, the rate's own state); and
+is (weights, moving statistics, momenta, the running epoch's metrics, the rate's state); and
 every file is written aside and renamed. So a run may be replayed from a checkpoint over what the
 log already says: rows past the checkpoint are dropped, and come again with the same values.
 """
@@ -68,7 +68,7 @@ def fit(
     on_step: Callable[[int, Callable[[], tuple]], None] = lambda step, read: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
 ) -> float:
-    """Trains `model` to `steps`, from wherever `workdir` says that it got to.
+    """Trains `model` to `steps`, from the newest checkpoint in `workdir`, or from the start.
 
     Args:
         model: images [B,...] -> logits [B,K]; compiled here.
@@ -97,7 +97,7 @@ def fit(
             of many does.
         together: where many processes train: which of some wishes any of them has. All call it at
             the same steps, so that they save, and end, at the same step.
-        each: where each of several devices sums up its own examples' figures (`SumsOfEach`).
+        each: where each of several devices sums up the figures of its examples (`SumsOfEach`).
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
             the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
@@ -148,8 +148,8 @@ def fit(
     with run.interrupts.caught(lambda: run.saved_step):
         run.resume(on_begin)
         while run.step < steps:
-            # Whole epochs by one iterator; the rest of a resumed one, and a last partial one, by
-            # their own.
+            # One iterator for all whole epochs, one for the rest of a resumed epoch, one for a last
+            # partial epoch.
             epoch, done = divmod(run.step, steps_per_epoch)
             whole = not done and steps - run.step >= steps_per_epoch
             try:

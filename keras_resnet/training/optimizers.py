@@ -45,7 +45,7 @@ class SGD(_Kernels, keras.optimizers.SGD):
     The gradient of each tensor of rank > 1 (kernels; not biases, nor norms' gammas and betas)
     becomes ``gradient + coupled_weight_decay * tensor`` *before* momentum: the gradient of an L2
     penalty ``coupled_weight_decay / 2 * sum(tensor**2)``, without its cost in the graph and outside
-    the loss that is shown. Keras' own `weight_decay` is the decoupled kind, another method.
+    the loss that is reported. Keras' `weight_decay` is the decoupled kind, another method.
 
     Args:
         learning_rate: float, or a Keras schedule.

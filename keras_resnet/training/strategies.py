@@ -57,8 +57,8 @@ class Devices:
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where the network, its optimizer and its metrics must be made, and fit be called."""
-        shared = self.strategy or self.distribution
-        return shared.scope() if shared else contextlib.nullcontext()
+        several = self.strategy or self.distribution
+        return several.scope() if several else contextlib.nullcontext()
 
     def check(self, batch_size: int, *, pairs: bool = False) -> None:
         """Refuses a global batch that cannot be divided equally among the replicas.
@@ -92,11 +92,11 @@ class Devices:
             return dataset
         local = self.replicas // self.workers
 
-        def shared(_context):
+        def split(_context):
             batch = dataset.element_spec[1].shape[0]
             return dataset.rebatch(batch // local, drop_remainder=True) if local > 1 else dataset
 
-        return self.strategy.distribute_datasets_from_function(shared)
+        return self.strategy.distribute_datasets_from_function(split)
 
     def predictor(self, model: keras.Model) -> "keras.Model | _Predictor | _JaxPredictor":
         """`model`, or what predicts a batch with all devices of this worker in its place."""
@@ -107,7 +107,7 @@ class Devices:
     def agree(self, model: keras.Model) -> None:
         """Gives all replicas the first one's moving statistics, which are those that are saved.
 
-        Without synchronised batch normalisation each replica has those of its own pictures, and what
+        Without synchronised batch normalisation each replica has those of the pictures it gets, and what
         is evaluated would be another network than the saved one. All workers must call it.
         """
         if not self.strategy or self.replicas == 1:
@@ -157,8 +157,8 @@ class Devices:
             return multihost_utils.process_allgather(bits).view(np.float64).sum(axis=0)
         import tensorflow as tf
 
-        share = tf.constant(np.float64(numbers)) / (self.replicas // self.workers)
-        values = self.strategy.experimental_distribute_values_from_function(lambda _: share)
+        part = tf.constant(np.float64(numbers)) / (self.replicas // self.workers)
+        values = self.strategy.experimental_distribute_values_from_function(lambda _: part)
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
 
 
@@ -248,7 +248,7 @@ def _tpu(tpu, zone, project):
         raise ValueError(
             f"strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
             "`pip install tensorflow-tpu` brings TensorFlow's TPU build, and KERAS_BACKEND=jax with "
-            "`pip install jax[tpu]` takes Keras' own route."
+            "`pip install jax[tpu]` goes by Keras itself."
         ) from None
     strategy = tf.distribute.TPUStrategy(resolver)
     return Devices(strategy, replicas=strategy.num_replicas_in_sync)
@@ -328,8 +328,8 @@ class _Predictor:
 
 
 class _JaxPredictor:
-    """Predicts this process' own batch in equal parts on its own devices: the other processes may
-    have other batches. Leaves the variables' memory alone, which Keras' predict gives away and an
+    """Predicts this process' batch in equal parts on the devices of this process: the others may have
+    other batches. Leaves the variables' memory alone, which Keras' predict gives away and an
     optimizer's moving average may share."""
 
     def __init__(self, model):

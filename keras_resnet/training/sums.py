@@ -38,9 +38,10 @@ class Sums:
 
 
 class SumsOfEach(Sums):
-    """Of several devices, each of which sums up its own examples' figures.
+    """Of several devices, each of which sums up the figures of the examples that it gets.
 
-    Their total alone, which a resumed run would share out anew, is rounded otherwise as it goes on.
+    The total alone would not do: a resumed run would divide it among the devices, and from there on it would be
+    rounded differently.
 
     Args:
         variables: float32, of the metrics.
@@ -60,15 +61,15 @@ class SumsOfEach(Sums):
 
         @tf.function
         def read():
-            own = tf.concat([tf.reshape(variable.value, [-1]) for variable in variables], 0)
+            values = tf.concat([tf.reshape(variable.value, [-1]) for variable in variables], 0)
             mine = tf.equal(tf.range(self._devices)[:, None], place())
-            rows = tf.where(mine, own[None], tf.zeros_like(own)[None])
+            rows = tf.where(mine, values[None], tf.zeros_like(values)[None])
             return tf.distribute.get_replica_context().all_reduce("SUM", rows)
 
         @tf.function
         def write(rows):
-            for variable, own in zip(variables, tf.split(rows[place()], sizes), strict=True):
-                variable.assign(tf.reshape(own, variable.shape))
+            for variable, value in zip(variables, tf.split(rows[place()], sizes), strict=True):
+                variable.assign(tf.reshape(value, variable.shape))
 
         self._read, self._write = read, write
 

@@ -28,7 +28,7 @@ NORMS = ("frozen", "train")
 
 @building()
 def head(model: keras.Model, classes: int, activation: str | None = "softmax") -> keras.Model:
-    """The network with a new, random classifier in place of its own; the other layers are shared.
+    """The network with a new, random classifier in place of the one it has; the other layers are the same objects.
 
     Args:
         model: functional or Sequential, ending in a Dense layer, or in an activation of one; models
@@ -189,7 +189,7 @@ def _last_stage(model):
     if not numbers:
         raise ValueError(
             f"{model.name}'s layers are not named as ours are (conv2_block1_...), so its last stage "
-            "cannot be told: choose mode='linear' or 'full'."
+            "is not known: choose mode='linear' or 'full'."
         )
     last = {name for name, match in found.items() if match and int(match[1]) == max(numbers)}
     return last | {name for name in found if name.startswith("post_")}
@@ -206,19 +206,19 @@ def _statistics(model):
         if not _has_norms(layer) or not layer.trainable:
             continue
         if isinstance(layer, Repeat):
-            forms = [own for own in layer.block._flatten_layers() if _has_norms(own)]
+            found = [inner for inner in layer.block._flatten_layers() if _has_norms(inner)]
             held = {
-                id(form): stacked
-                for form, stacked in zip(
+                id(single): stacked
+                for single, stacked in zip(
                     layer.block.non_trainable_variables, layer.non_trainable_variables, strict=True
                 )
             }
         else:
-            forms, held = [layer], None
-        for form in forms:
-            pair = form.moving_mean, form.moving_variance
+            found, held = [layer], None
+        for norm in found:
+            pair = norm.moving_mean, norm.moving_variance
             pairs.append(pair if held is None else tuple(held[id(v)] for v in pair))
-        norms += forms
+        norms += found
     return pairs, norms
 
 

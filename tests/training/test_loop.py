@@ -309,7 +309,7 @@ def test_mended_batches_leave_no_trace(tmp_path):
 def test_waiting_for_input_is_told(tmp_path):
     def slow(start_step):
         for pair in batches(start_step):
-            time.sleep(0.05)
+            time.sleep(0.15)
             yield pair
 
     fit(tmp_path, batches=slow)

@@ -223,7 +223,7 @@ def test_what_cannot_be_asked_for(mode, bn, sentence):
 def test_foreign_names_have_no_last_stage():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs)))
-    with pytest.raises(ValueError, match="its last stage cannot be told"):
+    with pytest.raises(ValueError, match="its last stage is not known"):
         transfer.freeze(model, "last_stage")
 
 
