@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from keras_resnet.support.progress import clock
+from keras_resnet.support.clock import clock
 
 _BAR = 20
 

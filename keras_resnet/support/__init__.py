@@ -1,4 +1,4 @@
-"""What every room may use and that knows none of them: files, locks, progress, labels."""
+"""What every room may use and that knows none of them: files, locks, labels."""
 
 from keras_resnet.support import lazy
 

@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import clock as clock
 from . import files as files
 from . import label_files as label_files
 from . import labels as labels

@@ -1,69 +1,8 @@
-"""A run's progress on one line: rewritten on a terminal, a plain line now and then elsewhere."""
+"""One line for people; benchmarks import it from here until they use `commands.progress`."""
 
-import shutil
 import sys
-import time
-
-_BAR = 20
 
 
-def say(line: str):
-    """Writes one line for people to standard error, over the progress line if that is shown."""
-    print(f"\r\x1b[K{line}" if _terminal() else line, file=sys.stderr, flush=True)
-
-
-class Progress:
-    """Where a run stands.
-
-    Args:
-        steps: of the whole run.
-        batch_size: examples a step.
-    """
-
-    def __init__(self, steps: int, batch_size: int):
-        self._steps, self._batch_size = steps, batch_size
-        self._every = 0.2 if _terminal() else 30.0
-        self._marks = []  # (time, step) of the last lines
-        self._shown_at = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time for a line; asked at every step, before anything is read from the
-        device."""
-        return time.monotonic() - self._shown_at >= self._every
-
-    def show(self, step: int, epoch: int, loss: float, accuracy: float, waiting: float):
-        """Shows the running epoch's mean loss (nats) and accuracy ([0, 1]), images/s, the share of
-        the time spent waiting for input ([0, 1]) where it is 5% or more, and time to go."""
-        now = self._shown_at = time.monotonic()
-        self._marks = [*self._marks[-20:], (now, step)]
-        line = f"step {step}/{self._steps} {bar(step / self._steps)} epoch {epoch}"
-        line += f"  loss {loss:.4f}  accuracy {accuracy:6.2%}"
-        (then, first), (_, last) = self._marks[0], self._marks[-1]
-        if last > first:
-            pace = (last - first) / (now - then)
-            to_go = clock((self._steps - step) / pace)
-            line += f"  {pace * self._batch_size:.0f} images/s"
-            line += f" ({waiting:.0%} waiting for input)" if waiting >= 0.05 else ""
-            line += f"  ETA {to_go}"
-        if _terminal():
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{line[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
-        else:
-            say(line)
-
-
-def bar(share: float) -> str:
-    """`share` in [0, 1] -> "[=====>    ]"."""
-    full = int(share * _BAR)
-    return "[" + ("=" * full + ">" * (full < _BAR)).ljust(_BAR) + "]"
-
-
-def clock(seconds: float) -> str:
-    """Seconds -> "1:02:03", or "2:03" below an hour."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _terminal():
-    return sys.stderr.isatty()
+def say(line: str) -> None:
+    """Writes one line to standard error."""
+    print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from keras_resnet.commands import progress
-from keras_resnet.support.progress import clock
+from keras_resnet.support.clock import clock
 
 
 class Terminal:

@@ -25,7 +25,7 @@ import numpy as np
 from keras_resnet.data.dataset import HELD_OUT, Encoded, Names, Source, Split
 from keras_resnet.data.sources import tfrecord
 from keras_resnet.support import files
-from keras_resnet.support.progress import clock
+from keras_resnet.support.clock import clock
 
 logger = logging.getLogger(__name__)
 
