@@ -86,6 +86,32 @@ def test_public_names_are_found_and_listed():
         keras_resnet.ResNet51  # noqa: B018
 
 
+def test_misspelt_names_are_absent_and_patterns_choose():
+    assert hasattr(keras_resnet, "ResNet50") and not hasattr(keras_resnet, "ResNet51")
+    assert keras_resnet.list_models("ResNet50*") == [
+        "ResNet50",
+        "ResNet50V1_5",
+        "ResNet50V2",
+        "ResNet50D",
+    ]
+    assert keras_resnet.list_models("resnet50") == []
+    assert {"ResNet50", "load", "networks"} <= set(dir(keras_resnet))
+    with pytest.raises(
+        AttributeError, match="has no attribute 'resnet50_v2': did you mean ResNet50V2"
+    ):
+        keras_resnet.resnet50_v2  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'qqq'$"):
+        keras_resnet.qqq  # noqa: B018
+
+
+def test_private_names_are_answered_without_keras():
+    """Doctest, inspect and notebooks ask for names such as `__wrapped__` and `_repr_html_`."""
+    code = "import sys, keras_resnet\n"
+    code += "found = [hasattr(keras_resnet, n) for n in ('__wrapped__', '_repr_html_', '_x')]\n"
+    done = python(code + "print(found, 'keras' in sys.modules)")
+    assert done.stdout == "[False, False, False] False\n", done.stderr
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_networks_need_no_tensorflow(backend, tmp_path):
     """TensorFlow made unimportable: networks build, train from arrays and save; the rest asks for it."""
