@@ -112,7 +112,7 @@ def decoded(path):
     try:
         return images.decode(listing.read(path))
     except ValueError as error:
-        raise ValueError(f"{listing.shown(str(path))}: {error}: mend or remove it.") from None
+        raise ValueError(f"{listing.shown(str(path))}: {error}: repair or remove it.") from None
 
 
 def class_names(net, contract):
