@@ -7,6 +7,5 @@ from . import labels as labels
 from . import lazy as lazy
 from . import locks as locks
 from . import old_names as old_names
-from . import progress as progress
 from . import quiet as quiet
 from .labels import decode_predictions as decode_predictions
