@@ -248,7 +248,7 @@ def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
     "arguments, sentence",
     [
         (["--model=ResNet21"], "Unknown model 'ResNet21': did you mean"),
-        (["--model=ResNet50"], "input_shape must be at least 32x32"),
+        (["--model=ResNet50"], "must be at least 32x32"),
         (["--steps=-1"], "flag --steps=-1: -1 is not a positive integer"),
         (["--batch_size=5000"], "batch_size=5000"),
         (["--holdout=5000"], "5000"),

@@ -148,7 +148,7 @@ def test_links_lead_out_of_the_folder_once(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["lost+found", "cat/inner"])
-def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypatch, where, capfd):
+def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypatch, where, caplog):
     """Tests may run as root, who may read all, so that the refusal is made here."""
     write_folder(tmp_path, {"cat/1.png": PNG, "dog/2.png": PNG, f"{where}/3.png": PNG})
     scandir = os.scandir
@@ -161,7 +161,7 @@ def test_a_folder_without_permission_is_passed_over_and_said(tmp_path, monkeypat
     monkeypatch.setattr(os, "scandir", refusing)
     source = data.load(str(tmp_path))
     assert len(source.train) == 2
-    assert where in capfd.readouterr().err
+    assert where in caplog.text
     reason = ("cat/inner: cannot be read: Permission denied",)
     assert source.train.bad == (() if where == "lost+found" else reason)
 
