@@ -112,7 +112,7 @@ def test_names_weights_and_counts_are_the_same(name):
 
 
 NUMBERS = """if True:
-    import pathlib, sys
+    import functools, pathlib, sys
     import keras, numpy as np
     import keras_resnet
     from keras_resnet import applications
@@ -168,7 +168,8 @@ NUMBERS = """if True:
         for shortcut in (blocks.pad, blocks.pool_project):
             compare(
                 lambda shape: models.resnet(
-                    keras.Input(shape), (1, 1), (16, 32), stem=models.conv7, shortcut=shortcut,
+                    keras.Input(shape), (1, 1), (16, 32), shortcut=shortcut,
+                    stem=functools.partial(models.conv7, filters=16),
                     tail=blocks.nothing if causal else blocks.squeeze_excite,
                     layers=Layers(causal=causal),
                     head=lambda x, layers: models.classifier(x, layers=layers, classes=3, activation=None),
