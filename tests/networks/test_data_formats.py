@@ -180,6 +180,7 @@ NUMBERS = """if True:
     """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_numbers_are_the_same_and_files_load_in_both(backend, tmp_path):
     """TensorFlow has no channels-first convolutions of rank 1 and 2 for the CPU: the others run both."""
