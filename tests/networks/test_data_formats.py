@@ -62,6 +62,7 @@ for module in (resnet, resnet_v2):
 """
 
 
+@pytest.mark.slow  # two minutes
 def test_keras_applications_tests_pass_on_our_functions(tmp_path):
     """All but `test_application_base`, which downloads weights and a picture."""
     spec = importlib.util.find_spec("keras.src.applications.applications_test")
