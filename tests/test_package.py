@@ -46,15 +46,24 @@ def rooms():
         yield ".".join(path.parent.relative_to(ROOT).parts)
 
 
+# What modules import on their first line, where it is not needed for networks alone.
+NEEDS = {
+    "keras_resnet.data.feeds": "tensorflow",
+    "keras_resnet.data.feeds.mixed": "tensorflow",
+    "keras_resnet.data.feeds.stream": "tensorflow",
+    "keras_resnet.serving": "tensorflow",
+    "keras_resnet.serving.beam": "apache_beam",
+    "keras_resnet.serving.server": "tensorflow_serving",
+}
+
+
 @pytest.mark.parametrize("room", rooms())
 def test_rooms_list_and_give_what_they_have(room):
     package = importlib.import_module(room)
     files = {path.stem for path in pathlib.Path(package.__file__).parent.glob("[!_]*.py")}
     assert files <= set(dir(package))
-    if room == "keras_resnet.serving.server":
-        pytest.importorskip(
-            "tensorflow_serving", reason="not installed; the extra `serving` has it"
-        )
+    if room in NEEDS:
+        pytest.importorskip(NEEDS[room], reason="not installed")
     for name in files - {"beam"}:  # an extra's
         assert getattr(package, name).__name__ == f"{room}.{name}"
     with pytest.raises(AttributeError, match=f"module '{room}' has no attribute 'no_such'"):
@@ -63,11 +72,11 @@ def test_rooms_list_and_give_what_they_have(room):
 
 @pytest.mark.parametrize("old, new", sorted(old_names.MOVED.items()))
 def test_modules_of_version_0_1_by_their_old_names(old, new):
-    if new == "serving.beam":
-        pytest.importorskip("apache_beam", reason="apache-beam is not installed")
-    module = importlib.import_module(f"keras_resnet.{new}")
+    if (home := f"keras_resnet.{new}") in NEEDS:
+        pytest.importorskip(NEEDS[home], reason="not installed")
+    module = importlib.import_module(home)
     assert importlib.import_module(f"keras_resnet.{old}") is module
-    assert module.__name__ == module.__spec__.name == f"keras_resnet.{new}"
+    assert module.__name__ == module.__spec__.name == home
     *package, name = f"keras_resnet.{old}".split(".")
     assert getattr(importlib.import_module(".".join(package)), name) is module
 
