@@ -27,11 +27,12 @@ def test_imports_only_go_down(module, path):
 
 
 @pytest.mark.parametrize(
-    "module, path", [(m, p) for m, p in modules() if room(m) in ("networks", "applications")],
+    "module, path", [(m, p) for m, p in modules() if room(m) in ("networks", "applications", "analysis")],
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
 def test_networks_import_keras_alone(module, path):
     outside = {name.partition(".")[0] for name in imports(path, top_level_only=True)}
     assert outside <= {"keras", "keras_resnet", *sys.stdlib_module_names}
     everywhere = {name.partition(".")[0] for name in imports(path)} - outside
-    assert everywhere <= ({"tensorflow"} if module == "networks.layers" else set())
+    allowed = {"networks.layers": {"tensorflow"}, "analysis": {"matplotlib"}}
+    assert everywhere <= allowed.get(module, set())
