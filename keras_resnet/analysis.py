@@ -19,7 +19,7 @@ def macs(model: keras.Model) -> int:
     Raises:
         ValueError: the model's input shape is not static; build it with a fixed input_shape.
     """
-    total, form = 0, format_of(model)
+    total, format = 0, format_of(model)
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Dense):
             weights = layer.kernel.shape
@@ -31,7 +31,7 @@ def macs(model: keras.Model) -> int:
         else:
             continue
         for node in layer._inbound_nodes:
-            sides = positions(node.outputs[0].shape, form)
+            sides = positions(node.outputs[0].shape, format)
             if None in sides:
                 raise ValueError(
                     f"MACs depend on the picture's size and {model.name} has none; "
@@ -50,8 +50,8 @@ def parameters(model: keras.Model) -> tuple[int, int]:
 def output_stride(model: keras.Model) -> int:
     """Input positions for one position of the last feature map, along the last spatial axis."""
     maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) > 2]
-    form = format_of(model)
-    return positions(model.inputs[0].shape, form)[-1] // positions(maps[-1], form)[-1]
+    format = format_of(model)
+    return positions(model.inputs[0].shape, format)[-1] // positions(maps[-1], format)[-1]
 
 
 def summary_table(size: int | None = None, names: list[str] | None = None) -> list[dict]:
@@ -172,8 +172,8 @@ def _stages(model):
         stage = stages.setdefault(name, {"blocks": {}})
         stage["shape"] = layer.output.shape[1:]
         if isinstance(layer, Repeat):
-            [form] = [s["blocks"] for s in _stages(layer.block).values()]
-            stage["blocks"] |= dict.fromkeys(range(2, layer.times + 2), form[0])
+            [repeated] = [s["blocks"] for s in _stages(layer.block).values()]
+            stage["blocks"] |= dict.fromkeys(range(2, layer.times + 2), repeated[0])
         if not block:
             continue
         parts = stage["blocks"].setdefault(

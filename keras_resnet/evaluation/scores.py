@@ -14,7 +14,6 @@ import numpy as np
 from keras_resnet.data import views
 from keras_resnet.networks import layers
 from keras_resnet.networks.flat import flat
-from keras_resnet.networks.models import building
 
 
 class Count(NamedTuple):
@@ -220,7 +219,7 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
 
     inputs = keras.Input((*size, shape[-1]), dtype=model.input.dtype)
     try:
-        with building():
+        with layers.building():
             network = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
             layers.fuse(network)
         network.set_weights(model.get_weights())

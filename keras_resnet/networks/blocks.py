@@ -94,9 +94,8 @@ def squeeze_excite(x, *, layers, name, ratio=16):
         gate
     )
     gate = keras.layers.Dense(count, activation="sigmoid", name=f"{name}_se_expand")(gate)
-    if (
-        not last
-    ):  # One operation, as in channels_last, so that layers and weights come in the same order.
+    if not last:
+        # One operation, as in channels_last, so that layers and weights come in the same order.
         axes = "bcxyz"[: len(x.shape)]
         return ops.einsum(f"{axes},bc->{axes}", x, gate)
     return keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])

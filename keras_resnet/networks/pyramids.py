@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_resnet.networks.flat import flat, result
-from keras_resnet.networks.layers import format_of, fuse, positions
-from keras_resnet.networks.models import building
+from keras_resnet.networks.layers import building, format_of, fuse, positions
 
 _BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
 _ASKED = 256  # pixels, a side for networks of any size
@@ -92,9 +91,9 @@ def _leaving(model):
 
 def _levels(model, maps):
     """log2 of the maps' strides."""
-    form = format_of(model)
+    format = format_of(model)
     asked = tuple(side or _ASKED for side in model.input_shape)
     found = keras.Model(model.input, maps).compute_output_shape(asked)
     found = found if isinstance(found, list) else [found]
-    side = positions(asked, form)[0]
-    return [round(math.log2(side / positions(each, form)[0])) for each in found]
+    side = positions(asked, format)[0]
+    return [round(math.log2(side / positions(each, format)[0])) for each in found]

@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_resnet.data import views
 from keras_resnet.evaluation import scores
-from keras_resnet.networks.models import building
+from keras_resnet.networks.layers import building
 from keras_resnet.serving import decoding
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_resnet.networks import layers
 from keras_resnet.networks.flat import calls, flat
-from keras_resnet.networks.models import building
+from keras_resnet.networks.layers import building
 from keras_resnet.networks.repeat import Repeat
 
 PRECISIONS = ("float32", "bfloat16", "float16")

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnet.networks.flat import flat, source
-from keras_resnet.networks.models import building
+from keras_resnet.networks.layers import building
 from keras_resnet.networks.repeat import Repeat
 
 MODES = ("linear", "last_stage", "full")

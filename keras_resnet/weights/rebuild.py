@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_resnet.networks import blocks, models
-from keras_resnet.networks.layers import Layers
+from keras_resnet.networks.layers import Layers, building
 from keras_resnet.weights import graph as graphs
 from keras_resnet.weights.bounds import are_numbers, brief, is_whole
 
@@ -39,7 +39,7 @@ def network(graph: dict, shapes: list[tuple], claimed: str | None = None) -> ker
         Unknown: the table has none.
     """
     try:
-        with models.building():
+        with building():
             return _network(graph, shapes, claimed)
     except Unknown:
         raise

@@ -8,8 +8,7 @@ import re
 
 import keras
 
-from keras_resnet.networks import models
-from keras_resnet.networks.layers import fuse
+from keras_resnet.networks.layers import building, fuse
 from keras_resnet.networks.repeat import Repeat
 from keras_resnet.weights.bounds import brief
 
@@ -50,7 +49,7 @@ def network(graph: dict) -> keras.Model:
             f"it holds a {brief(graph.get('class_name'))}, not a functional or sequential network"
         )
     try:
-        with models.building():
+        with building():
             model = keras.saving.deserialize_keras_object(graph, safe_mode=True)
             if not model.built:
                 raise ValueError("it does not say the shape of its input")
