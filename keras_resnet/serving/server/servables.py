@@ -99,15 +99,12 @@ class Servable:
             )
         wanted = self.signature_defs[signature].inputs
         if wanted.keys() != inputs.keys():
-            names = [",".join(sorted(some)) for some in (
-                inputs, wanted, inputs.keys() - wanted.keys(), wanted.keys() - inputs.keys()
-            )]  # fmt: skip
+            extra, missing = inputs.keys() - wanted.keys(), wanted.keys() - inputs.keys()
+            sets = [f"{{{','.join(sorted(names))}}}" for names in (inputs, wanted, extra, missing)]
             raise Refusal(
                 Code.INVALID_ARGUMENT,
                 f"input size does not match signature: {len(inputs)}!={len(wanted)} "
-                "len({{{}}}) != len({{{}}}). Sent extra: {{{}}}. Missing but required: {{{}}}.".format(
-                    *names
-                ),
+                f"len({sets[0]}) != len({sets[1]}). Sent extra: {sets[2]}. Missing but required: {sets[3]}.",
             )
         for i, (name, info) in enumerate(sorted(wanted.items())):
             dtype, array = tf.as_dtype(info.dtype), inputs[name]
@@ -168,17 +165,14 @@ class Model:
         if version is None and served:
             version = max(served)
         if version not in served:
-            wanted = (
-                f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
-            )
-            raise Refusal(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise not_served(self.name, version)
         return served[version]
 
     def refresh(self):
         """Loads and drops versions as the folder now has them; blocks while it loads.
 
         A version is dropped when another is there to answer; requests that it has begun end well. Whatever goes wrong
-        is said, once, and what is served stays.
+        is logged, once, and what is served stays.
         """
         try:
             self._refresh()
@@ -240,6 +234,12 @@ class Model:
             status.status.error_code = refused.code.value[0]
             status.status.error_message = str(refused)
         self.states[version] = status
+
+
+def not_served(name: str, version: int | None) -> Refusal:
+    """The answer to a request for a model, or a version of one, that is not there; None means the newest."""
+    wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    return Refusal(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
 
 
 def warmup_requests(path: pathlib.Path) -> Iterator[predict_pb2.PredictRequest]:

@@ -9,7 +9,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from keras_resnet.serving.server import intake
 from keras_resnet.serving.server.refusals import Code, Refusal
-from keras_resnet.serving.server.servables import Model, Servable
+from keras_resnet.serving.server.servables import Model, Servable, not_served
 
 
 class Service:
@@ -40,8 +40,7 @@ class Service:
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         if name not in self._models:
-            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise Refusal(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise not_served(name, version)
         return self._models[name].find(version, label)
 
     def status(
