@@ -22,7 +22,7 @@ def hold(folder: str | os.PathLike) -> None:
     since (UTC). The file stays; what counts is the system's lock (flock) on it, which a killed
     process leaves behind on no local disk. On NFS other machines see it too, and the server frees
     that of a lost machine after a while (NFS 4: 90 s by default). A folder behind a URL (gs://) is
-    not locked; nor is one whose file system has no locks, which is said.
+    not locked; nor is one whose file system has no locks, for which a warning is logged.
 
     Args:
         folder: existing, local or behind a URL; may be held by this process already.

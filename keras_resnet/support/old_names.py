@@ -58,12 +58,11 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        module.__spec__ = (
-            module.__spec__.loader_state
-        )  # the import system has put the alias' in its place
+        # The import system has given the module the spec of its old name: it gets its own back.
+        module.__spec__ = module.__spec__.loader_state
 
 
 def install() -> None:
-    """Makes the old names importable; asked after everything else, so that they cost nothing else a thing."""
+    """Makes the old names importable. They are looked up last, so that no other import takes longer."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         sys.meta_path.append(_Moved())
