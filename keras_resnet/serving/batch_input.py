@@ -54,8 +54,8 @@ def items_of(pattern: str) -> list[Item]:
             file for the paths in it, a line each. What is left out is logged.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: there are no pictures, or a zip or TFRecord file is damaged.
+        FileNotFoundError: the pattern matches no file or folder.
+        ValueError: what it matches holds no pictures, or has a zip or TFRecord file that is damaged.
     """
     path = epath.Path(pattern)
     if path.exists():
@@ -81,10 +81,11 @@ def shards_of(items: Sequence[Item], size: int) -> list[Shard]:
 
 
 def read(shard: Shard, archives: "Archives | None" = None) -> list[bytes | str]:
-    """Each picture's bytes, or why it cannot be read.
+    """Each picture's encoded bytes, or a string that says why they cannot be read.
 
     Args:
-        archives: stay open for the next shard; None opens and closes what is read.
+        shard: what is read.
+        archives: keeps zips open from one shard to the next; None opens and closes them for this one.
     """
     if archives is None:
         with contextlib.closing(Archives()) as archives:
@@ -204,9 +205,8 @@ def _open(path):
 def _content(item, archives):
     try:
         return _read(item, archives)
-    except (
-        Exception
-    ) as error:  # of disks and stores, and of archives: zlib.error, NotImplementedError, ...
+    except Exception as error:
+        # Disks and stores have errors of many classes; so have archives, as zlib.error and NotImplementedError.
         return f"unreadable: {getattr(error, 'strerror', None) or error or type(error).__name__}"
 
 

@@ -15,6 +15,8 @@ from etils import epath
 
 from keras_resnet.data.sources import tfrecord
 from keras_resnet.serving import environment, file_operations
+
+# `items_of` and `shards_of` are for callers, who had them here before they had a file of their own.
 from keras_resnet.serving.batch_input import Archives, Item, Shard, items_of, read, shards_of  # noqa: F401
 from keras_resnet.support import files
 

@@ -22,7 +22,7 @@ def onnx(model: keras.Model, size: int | None = None) -> bytes:
         size: pixels, side of a picture; None takes the network's own.
 
     Raises:
-        ValueError: tf2onnx is not installed, or as `export.save`.
+        ValueError: tf2onnx is not installed, or `export.network` refuses the network or the size.
     """
     try:
         import tf2onnx
@@ -47,7 +47,7 @@ def tflite(
             without them all stays float32.
 
     Raises:
-        ValueError: TFLite cannot take this network, or as `export.save`.
+        ValueError: TFLite cannot take this network, or `export.network` refuses it or the size.
     """
     called, _ = _named(model, size, 1)
     module = tf.Module()

@@ -72,7 +72,10 @@ def save(
         The version's folder.
 
     Raises:
-        ValueError: an argument that does not fit, one sentence.
+        ValueError: one sentence: the model is no classifier of square pictures with 1 or 3 channels, in channels_last;
+            `size` is not the network's; `class_names` are not as many as its classes, or not lines of text; `top` or
+            `precision` is none of the above; a weight is not finite in that precision; `path` is a file or behind a
+            URL.
         OSError: the folder cannot be written; nothing is left of it.
     """
     classifier = _Classifier(model, precision, size, resize, interpolation)
@@ -106,7 +109,7 @@ def network(
         (size, size, C); K.
 
     Raises:
-        ValueError: as `save`.
+        ValueError: the model, its weights, `precision` or `size` are such as `save` refuses.
     """
     classifier = _Classifier(model, precision, size)
     return classifier.compute, classifier.shape, classifier.classes

@@ -21,7 +21,8 @@ def load(data: str, names: Sequence[str] = ()) -> tuple[dataset.Split, np.ndarra
         where a folder with pictures is not a class.
 
     Raises:
-        ValueError: there are no pictures, or as `sources.load`.
+        FileNotFoundError: nothing is there.
+        ValueError: it is not a folder or zip of pictures, or holds none that `sources.load` takes.
     """
     source = sources.load(data, on_bad="skip")
     split = source.train if source.test is None else source.test

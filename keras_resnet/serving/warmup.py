@@ -23,15 +23,15 @@ def write(
     Args:
         path: the version's folder.
         pictures: encoded, at least one.
-        batch_sizes: a record each, at most 1,000.
+        batch_sizes: pictures in each record, at least 1; at most 1,000 records.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: there is no SavedModel, there are no pictures, or sizes below 1; or tensorflow-serving-api is not
-            installed.
-        OSError: it cannot be written.
+        ValueError: `path` holds no SavedModel; there is no picture, or one is empty; there are no batch sizes, more
+            than 1,000, or one is below 1; or tensorflow-serving-api is not installed.
+        OSError: the file cannot be written.
     """
     path = pathlib.Path(path)
     if not (path / "saved_model.pb").exists():
