@@ -88,6 +88,7 @@ def by_command(folder, text, root):
 
 
 def explained(root):
+    pytest.importorskip("tensorflow", reason="it takes TensorFlow's gradient")
     return by_command(
         "recipes",
         "import explain, os, sys\n"
