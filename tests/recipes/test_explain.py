@@ -15,7 +15,7 @@ from keras_resnet.weights import Contract, save
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its gradient")
-RECIPE = child.RECIPE.with_name("grad_cam.py")
+RECIPE = child.RECIPE.with_name("explain.py")
 NAMES = ("ant", "bee", "cat")
 
 
@@ -185,5 +185,5 @@ def test_mistakes_end_in_one_sentence(given, sentence, place, tmp_path):
     ended = run(tmp_path, *right, *(each.format(place=place) for each in given))
     assert (ended.code, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
-    assert line.startswith("grad_cam.py: ")
+    assert line.startswith("explain.py: ")
     assert sentence in line
