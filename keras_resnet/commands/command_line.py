@@ -5,7 +5,14 @@ import os
 from absl import flags
 
 
-def parse(flag_values, argv: list[str]) -> list[str]:
+def its_flags(flag_values: flags.FlagValues, command: str = "__main__") -> list[flags.Flag]:
+    """The flags that the module `command`, and modules of this folder for it, define."""
+    folder = __name__.rpartition(".")[0]
+    homes = [name for name in flag_values.flags_by_module_dict() if name.startswith(f"{folder}.")]
+    return [flag for home in (command, *homes) for flag in flag_values.get_flags_for_module(home)]
+
+
+def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
     """Parses absl's flags; a `~` that begins a value is the home folder, since no shell sees it in `--data=~/x`.
 
     Returns:
@@ -23,6 +30,8 @@ def parse(flag_values, argv: list[str]) -> list[str]:
             raise flags.IllegalFlagValueError(
                 f"{shown} is not UTF-8: rename the file or folder, or give a link to it that has another name."
             ) from None
+    for flag in its_flags(flag_values):  # or --helpshort would list the command's module alone
+        flag_values.register_key_flag_for_module(argv[0], flag)
     rest = flag_values(argv)
     for name in flag_values:
         flag = flag_values[name]

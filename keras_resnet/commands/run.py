@@ -10,6 +10,7 @@ from absl import flags
 from etils import epath
 
 from keras_resnet import weights
+from keras_resnet.commands import command_line
 from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, sources
 from keras_resnet.data.sources import layouts
@@ -90,14 +91,8 @@ def describe(workdir: epath.Path) -> None:
 
 def flags_text() -> str:
     """The command's flags as a flagfile, as they were typed or by default."""
-    return "".join(f"{flag.serialize()}\n" for flag in its_flags() if flag.value is not None)
-
-
-def its_flags(command: str = "__main__") -> list[flags.Flag]:
-    """The flags that the module `command`, and modules of this folder, define."""
-    folder = __name__.rpartition(".")[0]
-    homes = [name for name in FLAGS.flags_by_module_dict() if name.startswith(f"{folder}.")]
-    return [flag for home in (command, *homes) for flag in FLAGS.get_flags_for_module(home)]
+    its_flags = command_line.its_flags(FLAGS)
+    return "".join(f"{flag.serialize()}\n" for flag in its_flags if flag.value is not None)
 
 
 def data_name() -> str:

@@ -47,6 +47,19 @@ def test_a_command_finds_what_lies_at_home(tmp_path):
     assert f"No such file or directory: '{tmp_path}/x'" in ended.stderr
 
 
+def test_short_help_lists_what_commands_have_in_common_too(run_python):
+    text = """
+from absl import flags
+from keras_resnet.commands import label_files, start
+flags.DEFINE_string("data", None, "What is read.")
+label_files.define()
+start.run(print)
+"""
+    said = run_python(text, "--helpshort", check=False).stdout
+    assert all(f"\n  --{flag}: " in said for flag in ("data", "labels"))
+    assert "--log_dir" not in said  # absl's
+
+
 BACKENDS = {
     "pytorch": "KERAS_BACKEND is 'pytorch', but Keras' backends are tensorflow, jax, torch: set",
     "jax": "KERAS_BACKEND is 'jax', which is not installed: run `pip install jax`, or set",

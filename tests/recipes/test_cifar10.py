@@ -16,6 +16,7 @@ import pytest
 from absl import flags
 
 from keras_resnet import training
+from keras_resnet.commands import command_line
 from keras_resnet.data import sources
 from keras_resnet.training import logs, schedules
 
@@ -48,7 +49,8 @@ def parsed(*arguments):
 
 def settings(recipe, *arguments):
     parsed(*arguments)
-    return {flag.name: flag.value for flag in recipe.run.its_flags("recipe_cifar10")}
+    its_flags = command_line.its_flags(flags.FLAGS, "recipe_cifar10")
+    return {flag.name: flag.value for flag in its_flags}
 
 
 # --- presets
