@@ -161,7 +161,7 @@ def refuse_bad(split: dataset.Split, purpose: str) -> None:
     """Raises ValueError where files of a split are known not to be pictures, unless --skip_bad."""
     if split.bad and not FLAGS.skip_bad:
         raise ValueError(
-            f"{len(split.bad)} files to {purpose} are not pictures ({'; '.join(split.bad[:3])}): "
+            f"{len(split.bad)} files to {purpose} are not pictures ({dataset.first_of(split.bad)}): "
             "repair or remove them, or leave them out by --skip_bad."
         )
 
