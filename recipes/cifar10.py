@@ -105,17 +105,16 @@ def main() -> dict:
     held_out = None
     if FLAGS.holdout:
         train, held_out = dataset.holdout(train, FLAGS.holdout)
-    mean = augment.channel_mean(train.pictures)
-    crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=tuple(np.rint(mean)))
-    form = {}
-    if FLAGS.per_pixel_mean:
-        crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=0)
-        form = {"mean": augment.pixel_mean(train.pictures)}
+    if FLAGS.per_pixel_mean:  # in the pipeline while training, in the saved network afterwards
+        pixel_mean, mean, fill = augment.pixel_mean(train.pictures), (0.0,) * 3, 0
+    else:
+        pixel_mean, mean = None, augment.channel_mean(train.pictures)
+        fill = tuple(np.rint(mean))
+    crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=fill)
 
     # --- network
     shape, classes = train.pictures.shape[1:], len(source.class_names)
-    subtracted = form.get("mean")  # in the pipeline while training, in the saved network afterwards
-    scaling = Preprocessing(mean=(0.0,) * 3 if form else rgb(mean), std=(SCALE,) * 3)
+    scaling = Preprocessing(mean=rgb(mean), std=(SCALE,) * 3)
     build = functools.partial(
         constructor, classes=classes, preprocessing=scaling, shortcut=FLAGS.shortcut
     )
@@ -134,9 +133,8 @@ def main() -> dict:
         )
 
     def evaluate(after_batch):
-        return evaluation.count(
-            model, in_memory.evaluation(held_out, FLAGS.batch_size, **form), after_batch=after_batch
-        )
+        batches = in_memory.evaluation(held_out, FLAGS.batch_size, mean=pixel_mean)
+        return evaluation.count(model, batches, after_batch=after_batch)
 
     seconds = training.fit(
         model,
@@ -145,9 +143,9 @@ def main() -> dict:
             train,
             FLAGS.batch_size,
             augment=crop_flip,
+            mean=pixel_mean,
             seed=FLAGS.seed,
             start_step=start_step,
-            **form,
         ),
         steps=FLAGS.steps,
         steps_per_epoch=draws.steps_per_epoch(len(train), FLAGS.batch_size),
@@ -163,16 +161,17 @@ def main() -> dict:
     )
 
     # --- result
-    tested = evaluation.count(model, in_memory.evaluation(test, FLAGS.batch_size, **form))
+    batches = in_memory.evaluation(test, FLAGS.batch_size, mean=pixel_mean)
+    tested = evaluation.count(model, batches)
     logs.append(
         workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
     )
     plots.curves(logs.rows(workdir), workdir / "curves.png", FLAGS.model)
     pictures = keras.Input(shape)
-    if subtracted is not None:
+    if pixel_mean is not None:
         pictures = keras.layers.Normalization(
             axis=(1, 2, 3),
-            mean=subtracted,
+            mean=pixel_mean,
             variance=np.ones(shape),
             dtype="float32",
             name="pixel_mean",
@@ -261,4 +260,5 @@ def closing_words(workdir, tested):
 
 
 if __name__ == "__main__":
-    start.run(main, required=("data", "workdir"))
+    remedies = {dataset.BadFiles: "repair or remove them."}
+    start.run(main, required=("data", "workdir"), remedies=remedies)
