@@ -14,8 +14,11 @@ import types
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["tensorflow", "keras", "matplotlib.figure", "sklearn.datasets", "absl.app", "keras_resnet"]
-    + [f"keras_resnet.{name}" for name in ("strategies", "training", "weights", "data.stream")]
+    [
+        *("tensorflow", "keras", "matplotlib.figure", "sklearn.datasets", "absl.app"),
+        *("keras_resnet.training.strategies", "keras_resnet.training.loop"),
+        *("keras_resnet.weights.native", "keras_resnet.data.feeds.stream"),
+    ]
 )
 RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "cifar10.py"
 

@@ -10,7 +10,6 @@ import time
 import child
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_resnet.training import logs, strategies
 
@@ -23,19 +22,6 @@ FLAGS = (
     "--jitter=0.2", "--clip=1", "--ema=0.9", "--synchronized_bn",
     "--zero_init_residual",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """16 training pictures and 9 to evaluate on, in 3 classes: the last batch is padded."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for split, count in (("train", 16), ("val", 9)):
-        for i in range(count):
-            path = folder / split / "abc"[i % 3] / f"{i}.JPEG"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            smooth = rng.integers(0, 256, (5, 6, 3)).astype(np.uint8)
-            Image.fromarray(smooth).resize((60, 50)).save(path, "JPEG")
-    return folder
 
 
 def run_here(cpus, environment, *arguments):

@@ -10,7 +10,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_resnet import applications
 from keras_resnet.data.augment import mixing
@@ -160,22 +159,9 @@ def test_step_is_one_that_xla_compiles():
 # --- keras.distribution, on JAX
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """16 training pictures and 9 to evaluate on, in 3 classes: the last batch is padded."""
-    pytest.importorskip("jax", reason="jax is not installed: pip install -r requirements/jax.txt")
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for split, count in (("train", 16), ("val", 9)):
-        for i in range(count):
-            path = folder / split / "abc"[i % 3] / f"{i}.JPEG"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            smooth = rng.integers(0, 256, (5, 6, 3)).astype(np.uint8)
-            Image.fromarray(smooth).resize((60, 50)).save(path, "JPEG")
-    return folder
-
-
 def begin(workdir, pictures, *flags, cpus=1, **environment):
     """The recipe on JAX with so many CPU devices, in a process of its own, started."""
+    pytest.importorskip("jax", reason="jax is not installed: pip install -r requirements/jax.txt")
     arguments = (*FLAGS, f"--data={pictures}", f"--workdir={workdir}", *flags)
     return subprocess.Popen(
         [sys.executable, str(RECIPE), *arguments],
