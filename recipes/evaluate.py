@@ -177,8 +177,8 @@ def main() -> dict:
     total = evaluation.total(verdicts)
 
     # --- result
-    if len(split) - done + len(split.bad):
-        say(f"{len(split) - done + len(split.bad)} files that are no pictures left out.")
+    if left_out := len(split) - done + len(split.bad):
+        say(f"{left_out} files cannot be read as pictures and were left out.")
     if FLAGS.per_class:
         columns = {
             "examples": lambda count: count.examples,

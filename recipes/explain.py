@@ -50,7 +50,7 @@ BATCH = 16  # pictures a step
 
 
 def main() -> dict:
-    tf.get_logger().setLevel("ERROR")  # it minds that each size is traced
+    tf.get_logger().setLevel("ERROR")  # it warns that each size is traced
     paths, root = found_pictures()
     model, found = networks.network(FLAGS.weights)
     contract = found.contract

@@ -37,9 +37,8 @@ curves.png, left_out.txt, checkpoint-*.npz, best.weights.h5, confusion.png, mist
 pictures of highest loss), model.keras (raw pictures in, probabilities out; with its contract: class
 names, sizes, accuracy) and final.json: correct, examples, accuracy (of the test pictures; a share, 0
 to 1), per_class (of each class its examples and correct), holdout_accuracy, best_epoch, epochs (of
-training), stopped_early, pictures (training), left_out (files that
-are no pictures), parameters (that trained), weights_sha256, seconds
-(training).
+training), stopped_early, pictures (training), left_out (files that cannot be read as pictures),
+parameters (that trained), weights_sha256, seconds (training).
 """
 
 import dataclasses
@@ -167,10 +166,10 @@ def main() -> dict:
     def batches(start_step):
         if stopping.exhausted(logs.rows(workdir), FLAGS.patience):
             raise Enough
-        dataset = feed.batches(start_step)
+        unweighted = feed.batches(start_step)
         if FLAGS.class_weights == "none":
-            return dataset
-        return dataset.map(lambda seen, labels: (seen, labels, tf.gather(balance, labels)))
+            return unweighted
+        return unweighted.map(lambda seen, labels: (seen, labels, tf.gather(balance, labels)))
 
     def evaluate(after_batch):
         count = evaluation.count(net, shown(held_out), after_batch=after_batch)
@@ -318,12 +317,13 @@ def beginning():
     return applications.get(FLAGS.model)(), weights.Contract(FLAGS.model, "torch")
 
 
-def save_model(net, workdir, contract, source, form, final):
+def save_model(net, workdir, contract, source, shown_as, final):
     """With softmax, and nothing frozen, as a builder makes it."""
     saved = transfer.head(net, len(source.class_names))
     saved.layers[-1].set_weights(net.layers[-1].get_weights())
     for layer in saved.layers:
         layer.trainable = True
+    size, resize, interpolation = shown_as
     begun = "random" if FLAGS.weights == "none" else pathlib.PurePath(FLAGS.weights).name
     before = f" ({contract.source})" if contract.source else ""
     known = {name.lower(): name for name in applications.list_models()}
@@ -334,9 +334,9 @@ def save_model(net, workdir, contract, source, form, final):
         dataclasses.replace(
             contract,
             network=FLAGS.model or contract.network or known.get(net.name),
-            size=form[0],
-            resize=form[1],
-            interpolation=form[2],
+            size=size,
+            resize=resize,
+            interpolation=interpolation,
             class_names=source.class_names,
             source=f"fine-tuned, mode {FLAGS.mode}, bn {FLAGS.bn}, from {begun}{before}",
             accuracy=accuracy | {"on": f"the test pictures of {source.name}"},
@@ -382,8 +382,8 @@ def draw(net, split, verdicts, names, view, workdir):
 
 def per_class(verdicts, names):
     return {
-        names[label]: {"examples": own.examples, "correct": own.correct}
-        for label, own, _ in sorted(evaluation.per_class(verdicts), key=lambda row: row[0])
+        names[label]: {"examples": count.examples, "correct": count.correct}
+        for label, count, _ in sorted(evaluation.per_class(verdicts), key=lambda row: row[0])
     }
 
 

@@ -14,7 +14,7 @@ for bit. Each epoch ends with an evaluation of the validation split (centre crop
 none, of the training pictures, which is said.
 
 The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
-curves.png, left_out.txt (files that are no pictures), checkpoint-*.npz, model.keras (raw pictures
+curves.png, left_out.txt (files that cannot be read as pictures), checkpoint-*.npz, model.keras (raw pictures
 in, probabilities out) and final.json: evaluated_on, examples, top1_correct, top5_correct, top1,
 top5 (shares, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, seconds (training).
 """

@@ -319,7 +319,7 @@ def test_bad_files_are_an_error_until_skipped(place, damaged, shares):
     assert ended.code == 0, ended.err
     there = np.delete(np.arange(30), 2 * PICTURES)
     assert_is(json.loads(ended.out), expected(shares[there], targets[there]))
-    assert "3 files that are no pictures left out" in ended.err
+    assert "3 files cannot be read as pictures and were left out" in ended.err
 
 
 # --- mistakes
