@@ -85,6 +85,7 @@ def recolour(pictures: Any, pixel: Any, mean: Any, offset: Any) -> Any:
         float32 [B,H,W,3].
     """
     x = ops.cast(pictures, "float32")
+    pixel, mean, offset = map(ops.convert_to_tensor, (pixel, mean, offset))
     m = ops.mean(x, axis=(1, 2))
     offset = offset + ops.einsum("bij,bj->bi", mean, m)
     _, height, width, channels = x.shape
@@ -148,7 +149,7 @@ def mix(pictures: Any, blend: Any, box: Any) -> Any:
     x = ops.cast(pictures, "float32")
     _, height, width, _ = x.shape
     partner = _neighbours(x)
-    blend = blend[:, None, None, None]
+    blend, box = ops.convert_to_tensor(blend)[:, None, None, None], ops.convert_to_tensor(box)
     y = ops.arange(height, dtype="float32")[None, :, None, None]
     x_ = ops.arange(width, dtype="float32")[None, None, :, None]
     top, left, bottom, right = (box[:, i, None, None, None] for i in range(4))
