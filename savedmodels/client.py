@@ -28,9 +28,16 @@ from absl import app, flags
 try:
     from keras_resnet.data.sources import listing
     from keras_resnet.serving import remote
-except ImportError:  # copied without the package
-    import listing
-    import remote
+except ImportError as absent:
+    try:  # copied without the package
+        import listing
+        import remote
+    except ImportError:
+        print(
+            f"client.py: {absent}: install keras-resnet-he, or copy listing.py and remote.py beside it.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent import futures
@@ -264,6 +267,16 @@ def test_codes(tmp_path):
             done = serving_kit.command(f"--server={url}", "--retries=1", "--top=1", one(tmp_path))
         assert done.returncode == code and "Traceback" not in done.stderr, done
         assert sentence in done.stderr.splitlines()[-1] if sentence else done.stderr == ""
+
+
+def test_a_copy_without_its_two_files_says_so(tmp_path):
+    shutil.copy(serving_kit.KIT / "client.py", tmp_path)
+    alone = "import runpy, sys; sys.modules['keras_resnet'] = None; runpy.run_path('client.py')"
+    done = subprocess.run(
+        [sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done
+    assert "copy listing.py and remote.py beside it" in done.stderr
 
 
 @pytest.mark.parametrize(
