@@ -49,6 +49,19 @@ class Gate:
         self._began = time.perf_counter()
 
 
+def work(run):
+    """The worker's command: ``run(spec, gate)`` with the spec that it was started with; says why it fails."""
+    spec, gate = json.loads(sys.argv[1]), Gate()
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        run(spec, gate)
+    except Exception as error:
+        from keras_resnet.support import errors
+
+        gate.say(skip=f"{type(error).__name__}: {errors.first_line(error)}")
+        raise
+
+
 def batch(spec, classes):
     """(uint8 [B,S,S,3], int32 [B])."""
     random = np.random.default_rng(0)
@@ -283,15 +296,5 @@ CONTESTANTS = {
 }
 
 
-def main():
-    spec, gate = json.loads(sys.argv[1]), Gate()
-    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        CONTESTANTS[spec.pop("contestant")](spec, gate)
-    except Exception as error:
-        gate.say(skip=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-        raise
-
-
 if __name__ == "__main__":
-    main()
+    work(lambda spec, gate: CONTESTANTS[spec.pop("contestant")](spec, gate))

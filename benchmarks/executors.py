@@ -9,10 +9,8 @@ Speaks the protocol of `timing.py`.
 """
 
 import itertools
-import json
 import os
 import pathlib
-import sys
 
 import contestants
 import numpy as np
@@ -158,20 +156,13 @@ def from_files(spec, gate):
             loaded.signatures["predict_bytes"](image_bytes=files)["scores"].numpy()
 
 
-def main():
-    spec, gate = json.loads(sys.argv[1]), contestants.Gate()
-    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+def run(spec, gate):
     if spec.get("served"):
         environment.prepare()
-    run = from_files if "apart" in spec else answer
     if spec["executor"] == "convolutions":
-        run = contestants.convolutions
-    try:
-        run(spec, gate)
-    except Exception as error:
-        gate.say(skip=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-        raise
+        return contestants.convolutions(spec, gate)
+    return from_files(spec, gate) if "apart" in spec else answer(spec, gate)
 
 
 if __name__ == "__main__":
-    main()
+    contestants.work(run)

@@ -10,7 +10,6 @@ besides. A pipeline works ahead while nobody asks: so what it holds is drawn bef
 visit ends when the pipeline has filled itself again and rests. Linux alone (/proc).
 """
 
-import json
 import multiprocessing
 import os
 import pathlib
@@ -19,7 +18,7 @@ import sys
 import time
 
 import numpy as np
-from contestants import Gate
+from contestants import work
 
 AHEAD = 4  # batches, what the contestants hold ready at most
 SHORTER_SIDE = (256, 480)  # pixels; the paper's section 3.4
@@ -271,15 +270,5 @@ def serve(spec, gate):
         gate.say(seconds=seconds, cpu_seconds=cpu, resident_bytes=resident_bytes())
 
 
-def main():
-    spec, gate = json.loads(sys.argv[1]), Gate()
-    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        serve(spec, gate)
-    except Exception as error:
-        gate.say(skip=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-        raise
-
-
 if __name__ == "__main__":
-    main()
+    work(serve)

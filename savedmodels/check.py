@@ -32,7 +32,7 @@ keras_resnet_he.check()
 from keras_resnet.commands import start, trusting
 from keras_resnet.commands.progress import say
 from keras_resnet.serving import environment, file_operations, versions
-from keras_resnet.support import quiet
+from keras_resnet.support import errors, quiet
 
 start.prepare(__name__, keras=False)
 environment.prepare()
@@ -76,7 +76,7 @@ def check(folder):
         loaded = tf.saved_model.load(str(folder))
     except (tf.errors.OpError, OSError, ValueError) as error:
         raise ValueError(
-            f"{folder} cannot be loaded as a SavedModel: {str(error).splitlines()[0]}"
+            f"{folder} cannot be loaded as a SavedModel: {errors.first_line(error)}"
         ) from None
     load_seconds = time.perf_counter() - began
     signatures = loaded.signatures

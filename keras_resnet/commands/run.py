@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 from absl import flags
@@ -15,7 +15,7 @@ from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, sources
 from keras_resnet.data.sources import layouts
 from keras_resnet.evaluation import plots
-from keras_resnet.support import files, locks
+from keras_resnet.support import errors, files, locks
 from keras_resnet.training import logs, runtime
 
 FLAGS = flags.FLAGS
@@ -23,7 +23,9 @@ CURVES_SECONDS = 30.0  # between two drawings of curves.png
 SKIP_BAD = {dataset.BadFiles: "repair or remove them, or leave them out by --skip_bad."}
 
 
-def define(*, model: str, steps: int, batch_size: int, precisions=runtime.PRECISIONS[:2]) -> None:
+def define(
+    *, model: str, steps: int, batch_size: int, precisions: Sequence[str] = runtime.PRECISIONS[:2]
+) -> None:
     """Defines the flags of a training run, with these defaults."""
     define_workdir()
     flags.DEFINE_string("model", model, "Any name of keras_resnet.list_models().")
@@ -76,7 +78,7 @@ def make_workdir(chief: bool = True) -> epath.Path:
     except Exception as error:  # of a bucket: TensorFlow's and fsspec's have many classes
         if not files.is_remote(workdir):
             raise
-        why = str(error).strip().partition("\n")[0]
+        why = errors.first_line(error)
         raise OSError(f"--workdir={workdir} cannot be used ({why}): name another folder.") from None
     if chief:
         locks.hold(workdir)

@@ -14,6 +14,7 @@ import numpy as np
 from keras_resnet.data import views
 from keras_resnet.networks import layers
 from keras_resnet.networks.flat import flat
+from keras_resnet.support import errors
 
 
 class Count(NamedTuple):
@@ -226,7 +227,7 @@ def logits(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Mod
     except Exception as error:  # of a layer that only knows the size it was made for
         raise ValueError(
             f"{model.name} was made for pictures of {shape[1]}x{shape[2]} and cannot be applied to "
-            f"{'any size' if None in size else f'{size[0]}x{size[1]}'}: {str(error).splitlines()[0]}"
+            f"{'any size' if None in size else f'{size[0]}x{size[1]}'}: {errors.first_line(error)}"
         ) from error
     return network
 

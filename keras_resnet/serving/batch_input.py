@@ -179,7 +179,8 @@ class Archives:
     def __init__(self, most: int = 8):
         self._most, self._opened = most, {}
 
-    def read(self, path, member):
+    def read(self, path: str, member: str) -> bytes:
+        """The bytes of a picture in the archive at `path`; `member` as `listing.Archive` names it."""
         if path not in self._opened:
             while len(self._opened) >= self._most:
                 self._opened.pop(next(iter(self._opened)))[1].close()
@@ -188,7 +189,7 @@ class Archives:
                 self._opened[path] = archive, closing.pop_all()
         return self._opened[path][0].read(member)
 
-    def close(self):
+    def close(self) -> None:
         while self._opened:
             self._opened.popitem()[1][1].close()
 

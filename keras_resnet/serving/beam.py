@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from etils import epath
 
@@ -98,28 +99,33 @@ class SavedModel(base.ModelHandler):
         self._path, self._batch_size = str(path), batch_size
         self._allow_file_operations = allow_file_operations
 
-    def check(self):
+    def check(self) -> None:
         """Raises, before a pipeline starts, what `load_model` would on every worker: see `file_operations.check`."""
         file_operations.check(self._path, self._allow_file_operations)
 
-    def load_model(self):
+    def load_model(self) -> Any:
         environment.prepare()  # on the worker
         import tensorflow as tf
 
         self.check()
         return tf.saved_model.load(self._path)
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self,
+        batch: Sequence[Sequence[bytes | str]],
+        model: Any,
+        inference_args: dict[str, Any] | None = None,
+    ) -> list[list[dict]]:
         function = model.signatures[SIGNATURE]
         return [self._shard(function, contents) for contents in batch]
 
-    def batch_elements_kwargs(self):
+    def batch_elements_kwargs(self) -> dict[str, int]:
         return {"min_batch_size": 1, "max_batch_size": 1}
 
-    def get_num_bytes(self, batch):
+    def get_num_bytes(self, batch: Sequence[Sequence[bytes | str]]) -> int:
         return sum(len(content) for contents in batch for content in contents)
 
-    def get_metrics_namespace(self):
+    def get_metrics_namespace(self) -> str:
         return "keras_resnet"
 
     def _shard(self, function, contents):
@@ -134,7 +140,14 @@ class SavedModel(base.ModelHandler):
         return answers
 
 
-def pipeline(start, shards: Sequence[Shard], model: SavedModel, output: str, count: int, form: str):
+def pipeline(
+    start: apache_beam.Pipeline,
+    shards: Sequence[Shard],
+    model: SavedModel,
+    output: str,
+    count: int,
+    form: str,
+) -> apache_beam.PCollection:
     """Reads, classifies and writes `shards` of `count` in all to the folder `output`.
 
     Args:

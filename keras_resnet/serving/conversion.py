@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.serving import export
+from keras_resnet.support import errors
 
 
 def onnx(model: keras.Model, size: int | None = None) -> bytes:
@@ -63,7 +64,7 @@ def tflite(
             return converter.convert()
         except Exception as error:
             raise ValueError(
-                f"TFLite cannot take this network: {str(error).strip().splitlines()[0]}"
+                f"TFLite cannot take this network: {errors.first_line(error)}"
             ) from error
 
 

@@ -26,7 +26,7 @@ from keras_resnet.serving import decoding
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import label_files, labels
+from keras_resnet.support import errors, label_files, labels
 
 
 def save(
@@ -137,7 +137,7 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> list[str]:
 
 def _cause(error):
     """What TensorFlow's error says, without the names of its operation and file around it."""
-    line = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error).splitlines()[0])
+    line = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", errors.first_line(error))
     return line.rpartition("; ")[2].strip(" .")
 
 

@@ -1,6 +1,7 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import clock as clock
+from . import errors as errors
 from . import files as files
 from . import label_files as label_files
 from . import labels as labels

@@ -29,6 +29,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from keras_resnet.support import errors
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -220,5 +222,4 @@ def _as_os_error(path):
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise OSError(f"Cannot write {path}: {reason}.") from error
+        raise OSError(f"Cannot write {path}: {errors.first_line(error)}.") from error

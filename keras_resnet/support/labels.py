@@ -3,13 +3,14 @@
 import functools
 import importlib.resources
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 
 def decode_predictions(
-    predictions, top: int = 5, class_names: Sequence[str] | None = None
+    predictions: Any, top: int = 5, class_names: Sequence[str] | None = None
 ) -> list[list[tuple[str, str, float]]]:
     """The best classes of each picture, as keras.applications' function of this name returns them.
 

@@ -6,6 +6,8 @@ shrinks by rate x decay beside the update. Both leave out tensors of rank 1 and 
 norms' gammas and betas.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -71,8 +73,8 @@ class SGD(_Kernels, keras.optimizers.SGD):
             raise ValueError(f"coupled_weight_decay must be 0 or more; got {coupled_weight_decay}.")
         self.coupled_weight_decay = coupled_weight_decay
 
-    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
-        """One tensor's update; `gradient` and `variable` have one shape."""
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """One tensor's update: `gradient` has the shape of `variable`, `learning_rate` is a scalar tensor."""
         if self.coupled_weight_decay and len(variable.shape) > 1:
             value = ops.convert_to_tensor(variable)
             gradient = ops.cast(gradient, value.dtype) + self.coupled_weight_decay * value
@@ -124,8 +126,8 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
             variables, ["momentum", "velocity"]
         )
 
-    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
-        """One tensor's update; `gradient` and `variable` have one shape."""
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """One tensor's update: `gradient` has the shape of `variable`, `learning_rate` is a scalar tensor."""
         value = ops.convert_to_tensor(variable)
         dtype = value.dtype
         rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
@@ -162,7 +164,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     Keras asks replica 0 before the sum, so an overflow in another one leaves NaN in the weights.
     """
 
-    def check_finite(self, grads: list):
+    def check_finite(self, grads: list) -> Any:
         finite = super().check_finite(grads)
         if keras.backend.backend() != "tensorflow":
             return finite

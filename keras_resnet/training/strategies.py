@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from keras_resnet.support import errors
 from keras_resnet.training import sums
 
 if TYPE_CHECKING:  # needed on that backend alone
@@ -244,7 +245,7 @@ def _tpu(tpu, zone, project):
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = errors.first_line(error)
         raise ValueError(
             f"strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
             "`pip install tensorflow-tpu` brings TensorFlow's TPU build, and KERAS_BACKEND=jax with "
@@ -276,7 +277,7 @@ def _join_jax():
     try:
         keras.distribution.initialize()
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = errors.first_line(error)
         raise ValueError(
             f"strategy=multi_worker with KERAS_BACKEND=jax found no other processes ({reason}): "
             "on a TPU slice JAX finds them itself; elsewhere set KERAS_DISTRIBUTION_JOB_ADDRESSES, "

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_resnet.data.dataset import HELD_OUT, Encoded, Names, Source, Split, holdout
 from keras_resnet.data.feeds import host
 from keras_resnet.data.sources import cifar, folders, shards
-from keras_resnet.support import label_files
+from keras_resnet.support import errors, label_files
 
 
 def load(data: str, *, on_bad: str | None = None, held_out: str = "test") -> Source:
@@ -111,7 +111,7 @@ def _tfds(name, on_bad, held_out):
     except Exception as error:  # unknown names, versions and configurations raise different ones
         raise FileNotFoundError(
             f"{name!r} is neither a file or folder here nor a data set that tensorflow-datasets "
-            f"knows ({str(error).partition(chr(10))[0].strip(' .')}): correct the name."
+            f"knows ({errors.first_line(error).rstrip(' .')}): correct the name."
         ) from None
     _check_features(tfds, builder, name)
     image, label = builder.info.supervised_keys

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_resnet.data.dataset import Source, Split
 from keras_resnet.data.sources import listing
+from keras_resnet.support import errors
 
 # What numpy arrays are made of, under the names that pickles of Python 2 and of today use.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
@@ -130,7 +131,7 @@ def _members(path):
                         )
                     files[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        reason = str(error).partition("\n")[0].rstrip(":")
+        reason = errors.first_line(error).rstrip(":")
         raise ValueError(
             f"{path} is no readable tar archive ({reason}): download it again."
         ) from None

@@ -9,10 +9,13 @@ import asyncio
 import contextlib
 import math
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from aiohttp import web
+from tensorflow.core.framework import tensor_pb2
 
 from keras_resnet.serving.server.refusals import Refusal
 
@@ -27,7 +30,7 @@ class Held:
         self._most, self._now = most, 0
 
     @contextlib.contextmanager
-    def bytes(self):
+    def bytes(self) -> Iterator[Callable[[int], None]]:
         """Gives ``hold(count)``, which counts bytes until the end of the block.
 
         `hold` raises `Refusal`, UNAVAILABLE, where others hold too much.
@@ -71,7 +74,7 @@ class Connections:
         return _Watched(self, protocol)
 
     @contextlib.contextmanager
-    def busy(self, transport):
+    def busy(self, transport: asyncio.BaseTransport) -> Iterator[None]:
         """Within it the connection is at work on a request, and stays open."""
         watched = self.open.get(transport)
         if watched:
@@ -136,7 +139,9 @@ class _Watched(asyncio.Protocol):
 # --- bodies and tensors
 
 
-async def body(request, hold, most: int, seconds: float) -> bytes:
+async def body(
+    request: web.Request, hold: Callable[[int], None], most: int, seconds: float
+) -> bytes:
     """A REST request's body, unpacked where it comes as gzip or deflate.
 
     Args:
@@ -195,7 +200,7 @@ async def body(request, hold, most: int, seconds: float) -> bytes:
     return b"".join(parts)
 
 
-def claimed(proto) -> int:
+def claimed(proto: tensor_pb2.TensorProto) -> int:
     """Bytes of the array that a TensorProto stands for: its shape may be of more values than it brings.
 
     Raises:
@@ -213,7 +218,9 @@ def claimed(proto) -> int:
     return sum(lengths) + max(0, count - len(lengths)) * last + count * _STRING
 
 
-def arrays(protos, hold, most: int) -> dict[str, np.ndarray]:
+def arrays(
+    protos: Mapping[str, tensor_pb2.TensorProto], hold: Callable[[int], None], most: int
+) -> dict[str, np.ndarray]:
     """The arrays of a gRPC request's tensors, by name.
 
     Raises:

@@ -168,7 +168,7 @@ class Model:
             raise not_served(self.name, version)
         return served[version]
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Loads and drops versions as the folder now has them; blocks while it loads.
 
         A version is dropped when another is there to answer; requests that it has begun end well. Whatever goes wrong
