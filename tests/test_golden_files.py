@@ -1,7 +1,6 @@
 """Files that version 0.1.0 wrote (tests/golden/0.1.0, by tools/golden_files.py) load, and answer as they did."""
 
 import pathlib
-import sys
 import zipfile
 
 import keras
@@ -41,11 +40,8 @@ def unpacked(tmp_path):
 @pytest.fixture(scope="module")
 def written_by():
     """The script that wrote them."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import golden_files
-    finally:
-        sys.path.pop(0)
+    from tools import golden_files
+
     return golden_files
 
 

@@ -1,8 +1,7 @@
 """What the parts of the campaign share: a count of what was tried and what failed, a journal that a stopped part goes
 on from, and the file that all write their results into.
 
-Imported first, since it makes the tests' helpers importable: a run that is killed and a server that is started by the
-campaign are those of the tests, which no package carries.
+Imported first, since TensorFlow and Keras read the environment that it sets when they are imported.
 """
 
 import hashlib
@@ -10,14 +9,11 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-if str(ROOT / "tests") not in sys.path:
-    sys.path.append(str(ROOT / "tests"))
 
 from absl import flags
 

@@ -24,8 +24,8 @@ import time
 from concurrent import futures
 
 import frame  # first of ours: see there
+import server_process
 import server_requests
-import serving_kit
 import slow_requests
 from absl import flags, logging
 from world import BYTES, SIGNATURES, World, chosen_of
@@ -82,7 +82,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
     tally, said = frame.Tally(), {}
     with tempfile.TemporaryDirectory() as folder:
         world = World(folder)
-        with serving_kit.running(*flags_of(folder)) as server:
+        with server_process.running(*flags_of(folder)) as server:
             world.serve(server)
             for function in (
                 server_requests.by_rest("predict_bytes", "rows"),
@@ -105,7 +105,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
             }
             totals = [_stop(world, tally, seed)] if stops else []
         for i in range(1, stops):
-            with serving_kit.running(*flags_of(folder)) as server:
+            with server_process.running(*flags_of(folder)) as server:
                 totals.append(_stop(world.serve(server), tally, seed + i))
     said["stops"] = {key: sum(total[key] for total in totals) for key in ("answered", "refused")}
     return tally.result() | {"retries": world.retries, **said}

@@ -5,7 +5,7 @@ import json
 import socket
 import time
 
-import serving_kit
+import server_process
 
 PATH = "/v1/models/net:predict"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
@@ -106,8 +106,8 @@ def many(world, draw):
 
 def half_a_message(world, draw):
     """Over gRPC: nothing, half a greeting, or a message that says 1,000 bytes and brings one."""
-    greeting = serving_kit.GREETING
-    content = draw.choice([b"", greeting[:8], greeting, serving_kit.half_a_message()])
+    greeting = server_process.GREETING
+    content = draw.choice([b"", greeting[:8], greeting, server_process.half_a_message()])
     exchange(world.server.port, content, PATIENCE)
 
 

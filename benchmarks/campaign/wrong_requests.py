@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 
-import serving_kit
+import server_process
 import slow_requests
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
@@ -112,18 +112,21 @@ def claims(world, draw):
     """gRPC tensors whose shapes are of more than they bring, or of nothing."""
     proto, code = draw.choice(
         [
-            (serving_kit.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (serving_kit.claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
-            (serving_kit.claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
             (
-                serving_kit.claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]),
+                server_process.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1]),
                 "RESOURCE_EXHAUSTED",
             ),
-            (serving_kit.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
-            (serving_kit.claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
-            (serving_kit.claim(tf.variant, [1]), "INVALID_ARGUMENT"),
-            (serving_kit.claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
-            (serving_kit.claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
+            (server_process.claim(tf.uint8, [2**62, 2**62], int_val=[1]), "RESOURCE_EXHAUSTED"),
+            (server_process.claim(tf.string, [10**8], string_val=[b"x"]), "RESOURCE_EXHAUSTED"),
+            (
+                server_process.claim(tf.string, [1, 9000], string_val=[b"x" * 100_000]),
+                "RESOURCE_EXHAUSTED",
+            ),
+            (server_process.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]), "INVALID_ARGUMENT"),
+            (server_process.claim(tf.uint8, [0, 2**62], int_val=[]), "INVALID_ARGUMENT"),
+            (server_process.claim(tf.variant, [1]), "INVALID_ARGUMENT"),
+            (server_process.claim(tf.uint8, [1], int_val=[-1]), "INVALID_ARGUMENT"),
+            (server_process.claim(tf.uint8, [2, 2], int_val=[1] * 5), "INVALID_ARGUMENT"),
         ]
     )
     name = "image_bytes" if proto.dtype == tf.string.as_datatype_enum else "pictures"

@@ -7,13 +7,11 @@ import pathlib
 import subprocess
 import sys
 
+import child
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-import child
 from telling import network, randomised, smooth
 
 from keras_resnet import applications, weights

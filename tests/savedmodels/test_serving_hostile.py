@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import server_process
 import serving_kit
 import tensorflow as tf
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    with serving_kit.running(
+    with server_process.running(
         "--model_name=tiny", f"--model_base_path={folder}", f"--receive_seconds={SECONDS}",
         f"--max_request_bytes={BYTES}", f"--max_connections={CONNECTIONS}",
     ) as server:  # fmt: skip
@@ -227,7 +228,7 @@ def test_connections_are_bounded(server):
         connection.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"PRI * HT", serving_kit.half_a_message()])
+@pytest.mark.parametrize("sent", [b"", b"PRI * HT", server_process.half_a_message()])
 def test_half_open_connections_of_grpc_are_closed(server, sent):
     connection = connected(server.port)
     connection.settimeout(60)
@@ -240,13 +241,13 @@ def test_half_open_connections_of_grpc_are_closed(server, sent):
 
 
 CLAIMS = {
-    "one number for 1.2 GB": ("pictures", serving_kit.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
-    "none for 1.2 GB": ("pictures", serving_kit.claim(tf.uint8, [1, 20000, 20000, 3])),
-    "one text for 100 million": ("image_bytes", serving_kit.claim(tf.string, [100_000_000], string_val=[b"x"])),
+    "one number for 1.2 GB": ("pictures", server_process.claim(tf.uint8, [1, 20000, 20000, 3], int_val=[1])),
+    "none for 1.2 GB": ("pictures", server_process.claim(tf.uint8, [1, 20000, 20000, 3])),
+    "one text for 100 million": ("image_bytes", server_process.claim(tf.string, [100_000_000], string_val=[b"x"])),
     "half a megabyte 10,000 times": (
-        "image_bytes", serving_kit.claim(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
+        "image_bytes", server_process.claim(tf.string, [1, 10_000], string_val=[b"x" * 500_000]),
     ),
-    "more than there is": ("pictures", serving_kit.claim(tf.uint8, [2**62, 2**62], int_val=[1])),
+    "more than there is": ("pictures", server_process.claim(tf.uint8, [2**62, 2**62], int_val=[1])),
 }  # fmt: skip
 
 
@@ -281,10 +282,10 @@ def test_claims_are_refused_before_they_are_made(server, case):
 @pytest.mark.parametrize(
     "proto",
     [
-        serving_kit.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
-        serving_kit.claim(tf.uint8, [0, 2**62], int_val=[1]),
-        serving_kit.claim(tf.resource, [1]),
-        serving_kit.claim(tf.uint8, [1], int_val=[300]),
+        server_process.claim(tf.uint8, [-1, 8, 8, 3], int_val=[1]),
+        server_process.claim(tf.uint8, [0, 2**62], int_val=[1]),
+        server_process.claim(tf.resource, [1]),
+        server_process.claim(tf.uint8, [1], int_val=[300]),
     ],
 )
 def test_damaged_tensors_are_refused(server, proto):
@@ -294,7 +295,7 @@ def test_damaged_tensors_are_refused(server, proto):
 
 def test_one_value_still_stands_for_all(server):
     """As TensorFlow's protocol has it, where that is small."""
-    answer = predict(server, pictures=serving_kit.claim(tf.uint8, [2, 8, 8, 3], int_val=[7]))
+    answer = predict(server, pictures=server_process.claim(tf.uint8, [2, 8, 8, 3], int_val=[7]))
     shares = tf.make_ndarray(answer.outputs["probabilities"])
     assert shares.shape == (2, 4) and np.allclose(shares.sum(-1), 1)
 
@@ -322,7 +323,7 @@ def test_names_of_grpc(server):
     code, sentence = call(server, request)
     assert code == "NOT_FOUND" and len(sentence) < 1000
     request.model_spec.name = "tiny"
-    request.inputs["pictures"].CopyFrom(serving_kit.claim(tf.uint8, [1, 8, 8, 3], int_val=[7]))
+    request.inputs["pictures"].CopyFrom(server_process.claim(tf.uint8, [1, 8, 8, 3], int_val=[7]))
     request.output_filter.extend(["probabilities"] * 50_000)
     answer = "INVALID_ARGUMENT", "duplicate output tensor alias: probabilities"
     assert call(server, request) == answer

@@ -21,6 +21,7 @@ import time
 
 import numpy as np
 import pytest
+import server_process
 import serving_kit
 import tensorflow as tf
 from google.protobuf import json_format, text_format
@@ -55,7 +56,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    with serving_kit.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
+    with server_process.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
         yield server
 
 
@@ -551,7 +552,7 @@ def test_versions_labels_and_warmup(tmp_path):
         check=True, env={**os.environ, "PYTHONPATH": str(serving_kit.KIT.parent)},
     )  # fmt: skip
     picture = pictures(1)
-    with serving_kit.running(
+    with server_process.running(
         f"--model_config_file={config}", "--file_system_poll_wait_seconds=0.05"
     ) as server:
         url = f"{server.url}/v1/models/resnet50"
@@ -619,7 +620,7 @@ def test_warmup_records_replay(tmp_path, stubs):
 @pytest.mark.slow
 def test_stop_answers_what_was_begun(folder):
     """SIGTERM while requests wait: each of those is answered, or never was taken in."""
-    with serving_kit.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
+    with server_process.running("--model_name=tiny", f"--model_base_path={folder[0]}") as server:
         body = {**BYTES, "inputs": [b64(GOOD[0])] * 256}
         codes, started = [], threading.Barrier(5)
 
@@ -649,7 +650,7 @@ def test_stop_answers_what_was_begun(folder):
 
 @pytest.mark.slow
 def test_a_full_queue_refuses_and_lives(folder):
-    with serving_kit.running(
+    with server_process.running(
         "--model_name=tiny", f"--model_base_path={folder[0]}",
         "--max_batch_size=8", "--max_enqueued_batches=1", "--num_batch_threads=1", "--max_request_bytes=100000",
     ) as server:  # fmt: skip
@@ -690,7 +691,7 @@ def test_killed_and_started_again_under_load(folder, scheme):
     flags = "--model_name=tiny", f"--model_base_path={folder[0]}"
     content = [serving_kit.png(seed) for seed in range(16)]
     expected = folder[1].predict_bytes(tf.constant(content))["indices"].numpy().tolist()
-    with serving_kit.running(*flags) as first:
+    with server_process.running(*flags) as first:
         port = first.rest_api_port if scheme == "http" else first.port
         ports = {"rest_api_port": first.rest_api_port, "port": first.port}
         stop, wrong, right, retries = threading.Event(), [], [0] * 8, []
@@ -720,7 +721,7 @@ def test_killed_and_started_again_under_load(folder, scheme):
             time.sleep(0.01)
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        with serving_kit.running(*flags, **ports):
+        with server_process.running(*flags, **ports):
             before = list(right)
             while min(r - b for r, b in zip(right, before, strict=True)) < 10 and not wrong:
                 time.sleep(0.01)
@@ -767,7 +768,7 @@ def test_bad_pictures_over_an_export(tmp_path):
     good, jpeg = files["PNG"].getvalue(), files["JPEG"].getvalue()
     shares = network.predict_on_batch(np.asarray(picture)[None])[0]
     sent = [good, b"", b"GIF89a", jpeg[: len(jpeg) // 3], bomb(), good]
-    with serving_kit.running("--model_name=net", f"--model_base_path={tmp_path}/net") as server:
+    with server_process.running("--model_name=net", f"--model_base_path={tmp_path}/net") as server:
         for address in (server.url, f"grpc://127.0.0.1:{server.port}"):
             predict = remote.connect(address, "net")
             predict([good] * len(sent))

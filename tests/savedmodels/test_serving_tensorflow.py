@@ -4,12 +4,9 @@ import io
 import json
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from telling import network, smooth
 
 from keras_resnet import applications

@@ -10,13 +10,11 @@ import sys
 import time
 import zlib
 
+import child
 import keras
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-import child
 from telling import network, smooth
 
 from keras_resnet import applications

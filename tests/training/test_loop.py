@@ -10,7 +10,8 @@ import time
 import keras
 import numpy as np
 import pytest
-from child import Child, newest_step, train_digits
+from child import Child, newest_step
+from digits import train_digits
 
 from keras_resnet import evaluation, training
 from keras_resnet.training import checkpoints, logs, optimizers, schedules
