@@ -4,8 +4,8 @@
     python savedmodels/check.py savedmodels/resnet50/3 --model=ResNet50 --weights=r50.safetensors --data=pictures.zip
 
 PATH is a version's folder, or the model's, of which the newest version is taken. --data is a folder or zip of
-pictures by class. The live network, of --model and --weights as export.py had them, runs in a process of its own
-(live.py) and shows itself the pictures as evaluation does.
+pictures by class. The live network, of --model, --weights and --trust_config as export.py had them, runs in a separate
+process (live.py), which reads the pictures as evaluation does.
 
 serving_default gets what the live network got: its probabilities must be within --tolerance of the live ones,
 relative to the largest of each picture. predict_bytes gets the files: its decoder may be off by a step of 256 where
@@ -57,6 +57,7 @@ flags.DEFINE_integer("differ", 0, "Pictures whose best class may differ.", lower
 flags.DEFINE_float("seconds", 5.0, "Of timing, each figure; 0 times nothing.", lower_bound=0.0)
 flags.DEFINE_integer("batch_size", 32, "Pictures of a batch that is timed.", lower_bound=1)
 trusting.define()
+trusting.define_config()
 
 
 def main(*paths) -> tuple[dict, int]:
@@ -183,6 +184,7 @@ def ask_live(card):
         f"--{name}={sizes[name]}" for name in ("size", "resize", "interpolation") if name in sizes
     ]
     arguments += [f"--model={FLAGS.model}"] if FLAGS.model else []
+    arguments += ["--trust_config"] if FLAGS.trust_config else []
     program = pathlib.Path(__file__).with_name("live.py")
     with tempfile.TemporaryDirectory() as folder:
         answers = pathlib.Path(folder, "answers.npz")

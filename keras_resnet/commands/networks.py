@@ -6,6 +6,7 @@ import keras
 from absl import flags
 
 from keras_resnet import applications, evaluation, weights
+from keras_resnet.commands import trusting
 from keras_resnet.data import views
 
 FLAGS = flags.FLAGS
@@ -18,12 +19,7 @@ def define() -> None:
         None,
         "Any name of keras_resnet.list_models(); a file that names its network needs none.",
     )
-    flags.DEFINE_bool(
-        "trust_config",
-        False,
-        "Build a .keras file's network as the file's own config says, where it is not in keras_resnet's table: of "
-        "Keras' own layers alone, never of code. For files whose origin you know.",
-    )
+    trusting.define_config()
 
 
 def define_view(smallest: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""--allow_file_operations, of the commands that load a SavedModel."""
+"""Flags with which a user trusts a file: --allow_file_operations of a SavedModel, --trust_config of a .keras file."""
 
 from absl import flags
 
@@ -11,9 +11,19 @@ REMEDIES = {
 
 
 def define() -> None:
-    """Defines the flag."""
+    """Defines --allow_file_operations."""
     flags.DEFINE_bool(
         "allow_file_operations",
         False,
         "Load a SavedModel whose graph reads or writes files or calls other programs: it can then do so as you can.",
+    )
+
+
+def define_config() -> None:
+    """Defines --trust_config."""
+    flags.DEFINE_bool(
+        "trust_config",
+        False,
+        "Build a .keras file's network as the file's own config says, where it is not in keras_resnet's table: of "
+        "Keras' own layers alone, never of code. For files whose origin you know.",
     )

@@ -299,7 +299,12 @@ def _batch(group):
 def _log_probabilities(model, pictures):
     if keras.backend.backend() != "tensorflow" and not isinstance(pictures, np.ndarray):
         pictures = keras.ops.convert_to_numpy(pictures)  # tf.data's, which only TensorFlow reads
-    scores = np.asarray(model.predict_on_batch(pictures), np.float64)
+    try:
+        scores = np.asarray(model.predict_on_batch(pictures), np.float64)
+    except Exception:
+        if isinstance(model, keras.Model):
+            layers.channels_last_only(model, "Evaluation takes")
+        raise
     top = scores.max(-1, keepdims=True)
     return scores - (top + np.log(np.exp(scores - top).sum(-1, keepdims=True)))
 

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnet.networks.flat import flat, source
-from keras_resnet.networks.layers import building
+from keras_resnet.networks.layers import building, channels_last_only
 from keras_resnet.networks.repeat import Repeat
 
 MODES = ("linear", "last_stage", "full")
@@ -156,7 +156,11 @@ def recalibrate(model: keras.Model, batches: Iterable) -> int:
                 pictures = _pictures(batch)
                 if not len(pictures):
                     continue
-                model(pictures, training=True)
+                try:
+                    model(pictures, training=True)
+                except Exception:
+                    channels_last_only(model, "Recalibration takes")
+                    raise
                 examples += len(pictures)
                 for total, (mean, variance) in zip(sums, pairs, strict=True):
                     mean, variance = (

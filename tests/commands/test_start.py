@@ -97,3 +97,13 @@ def test_nothing_of_it_imports_keras(run_python):
         "start.prepare('x', keras=False); print({'keras', 'tensorflow'} & set(sys.modules))"
     )
     assert run_python(text) == "set()\n"
+
+
+def test_a_keras_json_with_channels_first_changes_nothing(run_python, tmp_path):
+    """Commands read pictures as channels_last."""
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first"}')
+    text = (
+        "import keras_resnet; from keras_resnet.commands import start; start.prepare('x')\n"
+        "print(keras_resnet.ResNet20(classes=2).input_shape)"
+    )
+    assert run_python(text, env={"KERAS_HOME": str(tmp_path)}) == "(None, 32, 32, 3)\n"

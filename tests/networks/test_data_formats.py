@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import analysis, applications
+from keras_resnet import analysis, applications, training
 from keras_resnet.evaluation import scores
+from keras_resnet.evaluation.grad_cam import grad_cam
 from keras_resnet.networks import models
 from keras_resnet.serving import fold
+from keras_resnet.training import schedules, transfer
 
 ROOT = pathlib.Path(keras_resnet.__file__).parents[1]
 FORMATS = ["channels_last", "channels_first"]
@@ -202,12 +204,67 @@ def test_preprocessing_is_that_of_imagenet_utils(mode):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(ours), theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", [scores.check, fold.fold])
+PICTURES = np.zeros((2, 32, 32, 3), np.uint8)
+LABELS = np.zeros(2, np.int32)
+
+
+def fit(model):
+    training.fit(
+        model, keras.optimizers.SGD(), lambda start_step: iter([(PICTURES, LABELS)]), steps=1,
+        steps_per_epoch=1, batch_size=2, controller=schedules.Controller(lambda step: 0.1),
+        workdir="nowhere", fingerprint={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        scores.check,
+        fold.fold,
+        fit,
+        lambda model: scores.logits(model, (None, None)),
+        lambda model: scores.score([model], PICTURES),
+        lambda model: scores.count(model, [(PICTURES, LABELS, np.ones(2))]),
+        lambda model: transfer.recalibrate(model, [PICTURES]),
+    ],
+)
 def test_what_takes_channels_last_alone_says_so(what):
-    model = keras_resnet.ResNet20(input_shape=shape("channels_first", 32, 32, 3))
+    model = keras_resnet.ResNet20(input_shape=shape("channels_first", 32, 32, 3), classes=10)
+    before = model.get_weights()
     with pytest.raises(ValueError, match="was built for channels_first: build it under") as caught:
         what(model)
     assert "\n" not in str(caught.value)
+    for value, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+
+
+@pytest.mark.parametrize(
+    "name", ["export.save", "conversion.onnx", "conversion.tflite", "grad_cam"]
+)
+def test_exports_and_explanations_take_channels_last_alone(name, tmp_path):
+    pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("they need Keras' TensorFlow backend")
+    from keras_resnet.serving import conversion, export
+
+    what = {
+        "export.save": lambda model: export.save(model, tmp_path, class_names=["a", "b"]),
+        "conversion.onnx": conversion.onnx,
+        "conversion.tflite": conversion.tflite,
+        "grad_cam": lambda model: grad_cam(model, PICTURES),
+    }[name]
+    model = keras_resnet.ResNet20(input_shape=shape("channels_first", 32, 32, 3), classes=2)
+    with pytest.raises(ValueError, match="exports take channels_last pictures, and resnet20 was"):
+        what(model)
+    assert not list(tmp_path.iterdir())
+
+
+def test_heads_and_freezing_work_in_both_formats():
+    model = keras_resnet.ResNet20(input_shape=shape("channels_first", 32, 32, 3), classes=10)
+    model = transfer.head(model, 4)
+    transfer.freeze(model, "last_stage")
+    assert model.input_shape == (None, 3, 32, 32) and model.output_shape == (None, 4)
+    assert transfer.describe(model).endswith("batch normalisations keep their statistics.")
 
 
 def test_a_shape_of_the_other_format_is_answered_with_the_axes():

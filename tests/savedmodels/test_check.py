@@ -311,6 +311,24 @@ def test_export_agrees_with_the_live_network(place, exported):
 
 
 @pytest.mark.slow
+def test_a_network_that_is_not_in_the_table_is_trusted_by_a_flag(place, tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(inputs)
+    outputs = keras.layers.Dense(len(CLASSES), "softmax", name="predictions")(x)
+    keras.Model(inputs, outputs, name="mine").save(tmp_path / "mine.keras")
+    given = [f"--weights={tmp_path}/mine.keras", "--trust_config"]
+    ended = export(tmp_path, *given, f"--labels={place}/labels.txt", f"--out={tmp_path}/net")
+    assert ended.code == 0, ended.err
+    arguments = [tmp_path / "net", f"--data={place}/data", "--seconds=0"]
+    done = check(*arguments, given[0])
+    assert (
+        done.returncode == 2 and "live.py: " in done.stderr and "pass --trust_config" in done.stderr
+    )
+    done = check(*arguments, *given)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_timing_and_disagreement(place, tmp_path):
     """Of another network's export, whose card is not there to betray it."""
     other = tmp_path / "other.keras"
