@@ -26,7 +26,7 @@ setup(
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.
         "tensorflow>=2.20",
         # The first that loads files safely by all of its public advisories, CVE-2025-1550 to CVE-2026-12481.
-        "keras>=3.15.1",
+        "keras>=3.15.1,<4",
         "tensorflow-datasets>=4.9.10",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "absl-py>=2.1",

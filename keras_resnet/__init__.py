@@ -36,7 +36,7 @@ def __getattr__(name):
     try:
         return _imported(name)
     except (ImportError, ValueError) as error:  # what Keras raises for a backend that is not there
-        sentence = None if "keras.src.backend" in sys.modules else keras_resnet_he.backend_problem()
+        sentence = None if "keras" in sys.modules else keras_resnet_he.backend_problem()
         if sentence is None:
             raise
         raise ImportError(sentence) from error

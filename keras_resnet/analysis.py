@@ -9,6 +9,7 @@ from keras_resnet import applications
 from keras_resnet.networks import models
 from keras_resnet.networks.layers import Layers, channel_axis, format_of, positions
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import keras_private
 
 
 def macs(model: keras.Model) -> int:
@@ -20,7 +21,7 @@ def macs(model: keras.Model) -> int:
         ValueError: the model's input shape is not static; build it with a fixed input_shape.
     """
     total, format = 0, format_of(model)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in keras_private.layers(model):
         if isinstance(layer, keras.layers.Dense):
             weights = layer.kernel.shape
         elif hasattr(layer, "kernel_size") and hasattr(layer, "groups"):
@@ -30,7 +31,7 @@ def macs(model: keras.Model) -> int:
             continue
         else:
             continue
-        for node in layer._inbound_nodes:
+        for node in keras_private.calls_of(layer):
             sides = positions(node.outputs[0].shape, format)
             if None in sides:
                 raise ValueError(

@@ -7,6 +7,7 @@ Fine-tuning in Keras is most often written so: ``Sequential([backbone, pooling, 
 import keras
 
 from keras_resnet.networks.layers import building
+from keras_resnet.support import keras_private
 
 
 def flat(model: keras.Model) -> keras.Model:
@@ -22,13 +23,13 @@ def flat(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: the model is of another kind or not built yet, or two layers have one name.
     """
-    graph = _graph(model)
+    graph = keras_private.graph_of(model)
     if graph is None:
         raise ValueError(
             "Layers are followed through a functional model, or a Sequential one with an input shape "
             f"(keras.Input in front gives it one); got {type(model).__name__} {model.name!r}."
         )
-    if graph is model and not any(map(_graph, model.layers)):
+    if graph is model and not any(map(keras_private.graph_of, model.layers)):
         return model
     with building():
         inputs = keras.tree.map_structure(
@@ -50,9 +51,8 @@ def calls(model: keras.Model) -> dict:
     """id of each operation of a functional model -> its calls in this model (Keras' nodes): layers that
     models share have others beside them."""
     found = {}
-    for nodes in model._nodes_by_depth.values():
-        for node in nodes:
-            found.setdefault(id(node.operation), []).append(node)
+    for node in keras_private.calls_in(model):
+        found.setdefault(id(node.operation), []).append(node)
     return found
 
 
@@ -68,21 +68,14 @@ def result(model: keras.Model, layer) -> keras.KerasTensor:
     return call.outputs[0]
 
 
-def _graph(layer):
-    """The functional model whose graph a functional or Sequential model computes; else None."""
-    if hasattr(layer, "_run_through_graph"):
-        return layer
-    return getattr(layer, "_functional", None) if isinstance(layer, keras.Sequential) else None
-
-
 def _replayed(graph, inputs, training=None):
     """The graph's layers called anew, those of models in it too."""
 
     def call_of(layer):
         def call(*args, **kwargs):
-            if training is not None and getattr(layer, "_call_has_training_arg", False):
+            if training is not None and keras_private.takes_training(layer):
                 kwargs["training"] = training
-            inner = _graph(layer)
+            inner = keras_private.graph_of(layer)
             if inner is None:
                 return layer(*args, **kwargs)
             x = args[0] if args else kwargs["inputs"]
@@ -90,7 +83,7 @@ def _replayed(graph, inputs, training=None):
 
         return call
 
-    return graph._run_through_graph(inputs, operation_fn=call_of)
+    return keras_private.call_again(graph, inputs, call_of)
 
 
 def _as_asked(inputs, graph):

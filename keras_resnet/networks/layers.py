@@ -16,6 +16,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_resnet.support import keras_private
+
 
 def data_format() -> str:
     """Where a network that is built now has its channels: "channels_last" or "channels_first"."""
@@ -34,7 +36,7 @@ def channels(x: keras.KerasTensor) -> int | None:
 
 def format_of(model: keras.Model) -> str:
     """Where the channels of a built network are, by its first layer that says it."""
-    found = (getattr(layer, "data_format", None) for layer in model._flatten_layers(False))
+    found = (getattr(layer, "data_format", None) for layer in keras_private.layers(model))
     return next(filter(None, found), "channels_last")
 
 
@@ -106,7 +108,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 def fuse(model: keras.Model) -> keras.Model:
     """Gives a loaded model's stock batch normalisations the fused kernel, in place; the numbers stay."""
-    for layer in model._flatten_layers(include_self=False):
+    for layer in keras_private.layers(model):
         if type(layer) is keras.layers.BatchNormalization and layer.scale and layer.center:
             object.__setattr__(layer, "__class__", BatchNormalization)
     return model

@@ -14,6 +14,7 @@ import keras
 
 from keras_resnet.networks.flat import flat, result
 from keras_resnet.networks.layers import building, format_of, fuse, positions
+from keras_resnet.support import keras_private
 
 _BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
 _ASKED = 256  # pixels, a side for networks of any size
@@ -35,9 +36,7 @@ class Pyramid(keras.Model):
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
         """Level -> name of the layer that gives it; keras-cv's backbones have it."""
-        return {
-            level: tensor._keras_history.operation.name for level, tensor in self.output.items()
-        }
+        return {level: keras_private.made_by(tensor).name for level, tensor in self.output.items()}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

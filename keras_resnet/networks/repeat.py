@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnet.networks.layers import fuse
+from keras_resnet.support import keras_private
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
@@ -45,7 +46,7 @@ class Repeat(keras.layers.Layer):
     def build(self, input_shape):
         drawn_by = {
             id(layer.kernel): layer.kernel_initializer
-            for layer in self.block._flatten_layers()
+            for layer in keras_private.layers(self.block)
             if hasattr(layer, "kernel")
         }
 

@@ -26,7 +26,7 @@ from keras_resnet.serving import decoding
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import errors, label_files, labels
+from keras_resnet.support import errors, keras_private, label_files, labels
 
 
 def save(
@@ -170,7 +170,7 @@ class _Classifier:
         self.view = views.center(size, resize or views.resize_for(size), interpolation)
         with building():
             folded = fold(model, precision)
-            for layer in folded._flatten_layers():
+            for layer in keras_private.layers(folded):
                 if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1:
                     layer.convolution_op = _grouped(layer)
                     layer.use_bias = False

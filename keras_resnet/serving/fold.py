@@ -17,6 +17,7 @@ from keras_resnet.networks import layers
 from keras_resnet.networks.flat import calls, flat
 from keras_resnet.networks.layers import building
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import keras_private
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -111,7 +112,7 @@ def _pairs(model):
         if not isinstance(norm, keras.layers.BatchNormalization) or len(called[id(norm)]) != 1:
             continue
         [x] = called[id(norm)][0].input_tensors
-        conv = x._keras_history.operation
+        conv = keras_private.made_by(x)
         axis = norm.axis % len(x.shape)
         if (
             isinstance(conv, _CONVOLUTIONS)
@@ -139,14 +140,15 @@ def _merged(conv, norm, read):
 def _pads_with_nothing(layer):
     """Whether it is what `layers.Layers.max_pool` puts in front of a pool: -inf, which cannot be quantised."""
     return isinstance(layer, keras.Operation) and any(
-        node.arguments.kwargs.get("constant_values") == -math.inf for node in layer._inbound_nodes
+        node.arguments.kwargs.get("constant_values") == -math.inf
+        for node in keras_private.calls_of(layer)
     )
 
 
 def _finite_pad(pad):
     """The same to the pool: zeros behind a ReLU; else the border mirrored, which is in the window already."""
-    [x] = pad._inbound_nodes[0].input_tensors
-    before = getattr(x._keras_history.operation, "activation", None)
+    [x] = keras_private.calls_of(pad)[0].input_tensors
+    before = getattr(keras_private.made_by(x), "activation", None)
     mode = "constant" if before is keras.activations.relu else "symmetric"
     return lambda x, **_: keras.ops.pad(x, pad.pad_width, mode)
 

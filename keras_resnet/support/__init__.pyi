@@ -3,6 +3,7 @@
 from . import clock as clock
 from . import errors as errors
 from . import files as files
+from . import keras_private as keras_private
 from . import label_files as label_files
 from . import labels as labels
 from . import lazy as lazy

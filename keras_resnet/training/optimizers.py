@@ -11,33 +11,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnet.support import keras_private
 
-class _Kernels:
-    """Decay on tensors of rank > 1, and global clipping after the replicas' gradients are summed.
 
-    Keras clips each replica's gradient before it sums them, which gives other numbers than one
-    device with the same batch.
-    """
-
-    def _use_weight_decay(self, variable):
-        return len(variable.shape) > 1
-
+class _Kernels(keras_private.KernelDecay):
     def finalize_variable_values(self, var_list):
         """Nothing: Keras' fit calls this at each of its ends, and with `use_ema` the weights would
         become their average in the middle of a run that calls fit again."""
-
-    def _clip_gradients(self, grads):
-        later = keras.backend.backend() == "tensorflow" and self.global_clipnorm
-        return grads if later else super()._clip_gradients(grads)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):  # called on TensorFlow alone
-        pairs = super()._all_reduce_sum_gradients(grads_and_vars)
-        if not self.global_clipnorm:
-            return pairs
-        clipped = super()._clip_gradients([gradient for gradient, _ in pairs])
-        return [
-            (gradient, variable) for gradient, (_, variable) in zip(clipped, pairs, strict=True)
-        ]
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
@@ -155,7 +135,7 @@ def averages(optimizer: keras.optimizers.Optimizer) -> list | None:
     """The moving average (`use_ema`) of each variable that `optimizer` was built for, in their order
     (of one without an average None); None where it keeps no averages."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    return list(optimizer._model_variables_moving_average) if optimizer.use_ema else None
+    return keras_private.moving_averages(optimizer) if optimizer.use_ema else None
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):

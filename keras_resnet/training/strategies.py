@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from keras_resnet.support import errors
+from keras_resnet.support import errors, keras_private
 from keras_resnet.training import sums
 
 if TYPE_CHECKING:  # needed on that backend alone
@@ -291,10 +291,7 @@ def _multi_worker_model():
     the logs of a step keep an axis that fit can gather over, and no symbolic build is tried."""
     import tensorflow as tf
 
-    class MultiWorkerModel(keras.Model):
-        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-            pass
-
+    class MultiWorkerModel(keras_private.NoSymbolicBuild, keras.Model):
         def train_step(self, data):
             return {
                 name: tf.expand_dims(value, 0) for name, value in super().train_step(data).items()

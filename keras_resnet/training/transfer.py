@@ -21,6 +21,7 @@ from keras import ops
 from keras_resnet.networks.flat import flat, source
 from keras_resnet.networks.layers import building, channels_last_only
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import keras_private
 
 MODES = ("linear", "last_stage", "full")
 NORMS = ("frozen", "train")
@@ -145,7 +146,9 @@ def recalibrate(model: keras.Model, batches: Iterable) -> int:
         raise ValueError(
             f"{model.name} has no batch normalisation that trains: there is nothing to recalibrate."
         )
-    drops = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    drops = [
+        layer for layer in keras_private.layers(model) if isinstance(layer, keras.layers.Dropout)
+    ]
     before = [[ops.convert_to_numpy(v) for v in pair] for pair in pairs]
     sums = [[np.zeros(v.shape) for v in pair] for pair in pairs]
     examples, done = 0, False
@@ -206,11 +209,11 @@ def _has_norms(layer):
 def _statistics(model):
     """The (mean, variance) variables of the norms that train, and the layers that move them."""
     pairs, norms = [], []
-    for layer in model._flatten_layers(include_self=False):
+    for layer in keras_private.layers(model):
         if not _has_norms(layer) or not layer.trainable:
             continue
         if isinstance(layer, Repeat):
-            found = [inner for inner in layer.block._flatten_layers() if _has_norms(inner)]
+            found = [inner for inner in keras_private.layers(layer.block) if _has_norms(inner)]
             held = {
                 id(single): stacked
                 for single, stacked in zip(

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_resnet.networks import blocks, models
 from keras_resnet.networks.layers import Layers, building
+from keras_resnet.support import keras_private
 from keras_resnet.weights import graph as graphs
 from keras_resnet.weights.bounds import are_numbers, brief, is_whole
 
@@ -295,7 +296,7 @@ def _compare(theirs, ours, start=0):
         if i < start:
             continue
         named_by_keras = (
-            own["module"].startswith("keras.src.ops.") or own["class_name"] == "InputLayer"
+            own["module"].startswith(keras_private.OPERATIONS) or own["class_name"] == "InputLayer"
         )
         if graphs.name(layer) != name and not named_by_keras:
             raise Unknown(

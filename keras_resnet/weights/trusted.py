@@ -10,15 +10,16 @@ import keras
 
 from keras_resnet.networks.layers import building, fuse
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import keras_private
 from keras_resnet.weights.bounds import brief
 
 _DEEPEST = 100  # objects in objects; a network in a network takes four a level
 _PLAIN = ("__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__")
 _MODELS = (
-    ("keras.src.models.functional", "Functional"),
+    keras_private.FUNCTIONAL,
     ("keras", "Functional"),
     ("keras", "Sequential"),
-    ("keras.src.models.sequential", "Sequential"),
+    keras_private.SEQUENTIAL,
 )
 # Of Keras' layers those that run a function, another framework's module or a SavedModel, or read a vocabulary's file.
 _REFUSED = (
@@ -27,7 +28,7 @@ _REFUSED = (
 )  # fmt: skip
 _REPEAT = (Repeat.__module__, "keras_resnet.repeat")  # the second is version 0.1's
 _OPERATIONS = re.compile(
-    r"keras\.src\.ops\.(numpy|nn|math|image)"
+    f"{re.escape(keras_private.OPERATIONS)}(numpy|nn|math|image)"
 )  # none of them takes a function or a path
 _KINDS = {
     "keras.layers": keras.layers.Layer,
