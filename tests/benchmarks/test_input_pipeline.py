@@ -146,7 +146,7 @@ def test_small_run_with_absent_peers(folder, tmp_path):
             ran += 1
             assert figures["ready"] == {"dtype": "uint8"}
             assert min(figures["seconds"]) > 0 and len(figures["cpu_seconds"]) == 2
-    assert ran == 6
+    assert ran == 7
     theirs, ours = (pipelines[f"{name}, paper, plain"] for name in ("decode-all", "ours"))
     faster = [a / b for a, b in zip(theirs["seconds"], ours["seconds"], strict=True)]
     marks = {
