@@ -1,4 +1,4 @@
-"""One contestant of `training.py` in a process of its own: ``contestants.py '{"contestant": ..., ...}'``.
+"""One contestant of `training.py` in a separate process: ``contestants.py '{"contestant": ..., ...}'``.
 
 Each trains a network by momentum SGD on one batch of random pictures that stays in memory, by the way its
 users go: ours through `keras_resnet.training.fit` as recipes/cifar10.py does, Keras through `Model.fit`,
@@ -105,7 +105,7 @@ def ours(spec, gate):
 
 
 def stock(spec, gate):
-    """The same network, flat, with Keras' own BatchNormalization, by plain fit."""
+    """The same network, flat, with Keras' BatchNormalization, by plain fit."""
     constructor = _named(spec | {"flat": True})
     import keras
 
@@ -147,7 +147,7 @@ def _built(gate, spec, constructor, **kwargs):
     from keras_resnet import analysis
 
     keras.utils.set_random_seed(0)
-    keras.ops.zeros(1)  # the runtime's own start is nobody's
+    keras.ops.zeros(1)  # the runtime's start counts for nobody
     began = time.perf_counter()
     shape = (spec["size"], spec["size"], 3)
     model = constructor(input_shape=shape, classifier_activation=None, **kwargs)
@@ -261,19 +261,19 @@ def bare_convolutions(spec, gate):
 
     done = []
     for layer in layers:
-        form = {"strides": [1, *layer.strides, 1], "padding": layer.padding.upper()}
-        # Inputs and kernels of its own: of equal operations TensorFlow would run one.
+        how = {"strides": [1, *layer.strides, 1], "padding": layer.padding.upper()}
+        # Separate inputs and kernels: of equal operations TensorFlow would run one.
         x, kernel = tensor((spec["batch"], *layer.input.shape[1:])), tensor(layer.kernel.shape)
         shape = (spec["batch"], *layer.output.shape[1:])
         y = gradients.setdefault(shape, tensor(shape))
-        done.append((x, kernel, y, form))
+        done.append((x, kernel, y, how))
 
     @tf.function
     def run():
         outputs = []
-        for number, (x, kernel, y, form) in enumerate(done):
-            outputs.append(tf.raw_ops.Conv2D(input=x, filter=kernel, **form))
-            gradient = {"out_backprop": y, **form}
+        for number, (x, kernel, y, how) in enumerate(done):
+            outputs.append(tf.raw_ops.Conv2D(input=x, filter=kernel, **how))
+            gradient = {"out_backprop": y, **how}
             outputs.append(
                 tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **gradient)
             )

@@ -1,7 +1,7 @@
-"""One contestant of `inference.py` in a process of its own: ``executors.py '{"executor": ..., ...}'``.
+"""One contestant of `inference.py` in a separate process: ``executors.py '{"executor": ..., ...}'``.
 
 Each answers the same uint8 pictures [B,S,S,3] with probabilities [B,K], by the way its users go; a step is one
-batch, from NumPy to NumPy. What it is told: "path", its model; "batch"; "size"; "served", whether TensorFlow starts
+batch, from NumPy to NumPy. Its argument has "path", its model; "batch"; "size"; "served", whether TensorFlow starts
 as in savedmodels/; "pictures", an .npz file of pictures and labels of which it says how many it gets right; "files", a
 folder of JPEGs.
 
@@ -106,7 +106,7 @@ def answer(spec, gate):
     call = EXECUTORS[spec["executor"]](spec)
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (spec["batch"], spec["size"], spec["size"], 3), np.uint8)
-    said = {}
+    figures = {}
     if spec.get("pictures"):
         with np.load(spec["pictures"]) as labelled:
             seen, labels = labelled["pictures"], labelled["labels"]
@@ -115,8 +115,8 @@ def answer(spec, gate):
             part = seen[first : first + spec["batch"]]
             whole = np.concatenate([part, np.zeros_like(seen[: spec["batch"] - len(part)])])
             guesses.append(call(whole)[: len(part)].argmax(-1))
-        said["right"] = int((np.concatenate(guesses) == labels).sum())
-    gate.say(ready=said)
+        figures["right"] = int((np.concatenate(guesses) == labels).sum())
+    gate.say(ready=figures)
     for step in itertools.count():
         gate(step)
         call(pictures)

@@ -1,4 +1,4 @@
-"""One contestant of `input_pipeline.py` in a process of its own: ``feeders.py '{"contestant": ..., ...}'``.
+"""One contestant of `input_pipeline.py` in a separate process: ``feeders.py '{"contestant": ..., ...}'``.
 
 Each yields batches, uint8 [B,S,S,3] of a folder's pictures, shuffled and without an end, by as many threads or
 worker processes as the machine has cores; those of the colour section yield float32 [B,S,S,3] of random

@@ -10,7 +10,7 @@ files     JPEGs: predict_bytes, and decoding and inference one after the other; 
 start     load to the first answer, in fresh processes: our SavedModel, Keras' load_model and predict
 accuracy  how many pictures of --data each gets right, with --model and --weights; needs these
 
-Speed is ResNet-50's at 224, random weights, the same for all. Each contestant has a process of its own
+Speed is ResNet-50's at 224, random weights, the same for all. Each contestant has a separate process
 (executors.py) and they are visited in turn (timing.py). "x" is how many times as fast as the section's first line,
 the median over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving/environment.py), "ours-defaults"
 and the others as TensorFlow starts by itself. OpenVINO and ONNX Runtime read our .onnx export. Absent peers are skipped
@@ -40,7 +40,7 @@ from keras_resnet.commands.progress import say
 HERE = pathlib.Path(__file__).resolve().parent
 EXPORT = HERE.parent / "savedmodels" / "export.py"
 FLAGS = flags.FLAGS
-CONTESTANTS = {  # what executors.py is told, and the file that it reads
+CONTESTANTS = {  # the arguments of executors.py, and the file that it reads
     "function": ({"executor": "function"}, "live"),
     "predict": ({"executor": "predict"}, "live"),
     "ours": ({"executor": "savedmodel", "served": True}, "float32"),
@@ -148,8 +148,8 @@ class Kit:
             "tflite": "net.tflite",
             "int8": "int8.tflite",
         }.get(kind, kind)
-        form = {"onnx": "onnx", "tflite": "tflite", "int8": "tflite"}.get(kind, "savedmodel")
-        given = [f"--weights={self._live}", f"--out={out}", f"--format={form}", *self._arguments]
+        format = {"onnx": "onnx", "tflite": "tflite", "int8": "tflite"}.get(kind, "savedmodel")
+        given = [f"--weights={self._live}", f"--out={out}", f"--format={format}", *self._arguments]
         if kind in ("bfloat16", "int8"):
             given.append(f"--precision={kind}")
         if kind == "int8":
@@ -185,8 +185,8 @@ def command(spec):
     return [sys.executable, str(HERE / "executors.py"), json.dumps(spec)]
 
 
-def told(kit, batch, **more):
-    """({contestant: what it is told}, {contestant: why it takes no part})."""
+def specs_of(kit, batch, **more):
+    """({contestant: its arguments}, {contestant: why it takes no part})."""
     specs, skipped = {}, {}
     for name, (spec, kind) in CONTESTANTS.items():
         if name in FLAGS.contestants:
@@ -199,7 +199,7 @@ def told(kit, batch, **more):
 
 def speed(section, kit):
     batch, steps = (1, FLAGS.steps_one) if section == "one" else (FLAGS.batch, FLAGS.steps_many)
-    specs, skipped = told(kit, batch, network="ResNet50")
+    specs, skipped = specs_of(kit, batch, network="ResNet50")
     if section == "many":
         specs["peak"] = {"executor": "convolutions", "dtype": "float32", "served": True}
     results = skipped | timing.interleave(
@@ -320,7 +320,7 @@ def accuracy(folder):
     given = [f"--{name}={value}" for name, value in known.items()]
     program("-c", _LABELLED, *given, f"--out={labelled}")
     kit = Kit(folder, labelled.with_suffix(".keras"), f"--labels={FLAGS.labels}")
-    specs, results = told(kit, FLAGS.batch, pictures=str(labelled), network=FLAGS.model)
+    specs, results = specs_of(kit, FLAGS.batch, pictures=str(labelled), network=FLAGS.model)
     specs.pop("predict", None)  # keras.applications has not all networks
     for name, spec in specs.items():
         worker = timing.Worker(command(spec))

@@ -12,13 +12,13 @@ memory     what the process of ours holds while it feeds 20,000 pictures
 
 FOLDER is whatever the package reads as encoded pictures; its JPEGs are copied to a temporary folder and
 repeated, so every contestant reads the same small files from the system's cache. For the peers, if they are to
-have an environment of their own:
+have a separate environment:
 
     python -m venv peers
     peers/bin/pip install torch==2.13.0 pillow nvidia-dali-cuda120
     peers/bin/pip install --no-deps torchvision==0.28.0
 
-All use every core. Contestants are visited in turn, each in a process of its own that rests between two visits
+All use every core. Contestants are visited in turn, each in a separate process that rests between two visits
 (timing.py, feeders.py). Ours looks each file through when it first meets it, and is measured afterwards; the row
 "first epoch" is before. Rows say whether shrinking antialiases ("antialias") or looks at the nearest pixels alone
 ("plain"); like is compared with like, and where it is not the line says so. Ratios are medians over the rounds,
@@ -58,7 +58,7 @@ def entry(contestant, crop, resize):
     return {"contestant": contestant, "crop": crop, "antialias": resize == "antialias"}
 
 
-PIPELINES = {  # what feeders.py is told
+PIPELINES = {  # the arguments of feeders.py
     "ours, paper, plain": entry("ours", "paper", "plain"),
     "ours, paper, plain, first epoch": entry("ours", "paper", "plain") | {"first": True},
     "decode-all, paper, plain": entry("decode_all", "paper", "plain"),
@@ -162,8 +162,8 @@ def memory(folder):
         return {"results": {name: {"skipped": str(reason)}}, "marks": []}
     finally:
         worker.close()
-    shown = " ".join(f"{bytes_ / 1e6:.0f}" for bytes_ in resident)
-    say(f"\nmemory: {name}, MB resident over {pictures} pictures: {shown}")
+    megabytes = " ".join(f"{bytes_ / 1e6:.0f}" for bytes_ in resident)
+    say(f"\nmemory: {name}, MB resident over {pictures} pictures: {megabytes}")
     growth = statistics.median(resident[-3:]) / statistics.median(resident[:3])
     results = {name: {"pictures": pictures, "resident_bytes": resident}}
     what = "resident memory, last visits / first visits"

@@ -38,10 +38,10 @@ def show(title, results, columns):
     rows = [["", *columns]]
     for name, figures in results.items():
         cells = []
-        for key, form in columns.values():
+        for key, spec in columns.values():
             figure = figures.get(key)
             figure = statistics.median(figure) if isinstance(figure, list) else figure
-            cells.append("" if figure is None else format(figure, form))
+            cells.append("" if figure is None else format(figure, spec))
         rows.append([name, *cells])
     say(f"\n{title}\n{reports.table(rows)}")
     for name, figures in results.items():

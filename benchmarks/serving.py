@@ -76,7 +76,7 @@ def pictures():
 
 
 class Load:
-    """Clients that send until they are told to stop."""
+    """Clients that send until they are stopped."""
 
     def __init__(self, address, content, expected):
         self._address, self._content, self._expected = address, content, expected

@@ -1,4 +1,4 @@
-"""Contestants visited in turn: each in a process of its own, which waits between two visits.
+"""Contestants visited in turn: each in a separate process, which waits between two visits.
 
 Times move by tens of percent with whatever else the machine does, so only contestants that were
 visited in the same rounds are compared, round by round.
@@ -28,7 +28,7 @@ class Worker:
         command: list of the program and its arguments.
 
     Attributes:
-        ready: what it said when it had built itself.
+        ready: what it sent when it had built itself.
     """
 
     def __init__(self, command):
@@ -72,10 +72,10 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             raise Skipped(self._last_words())
-        said = json.loads(line)
-        if "skip" in said:
-            raise Skipped(said["skip"])
-        return said
+        message = json.loads(line)
+        if "skip" in message:
+            raise Skipped(message["skip"])
+        return message
 
     def _last_words(self):
         code = self._process.wait()
@@ -95,7 +95,7 @@ def interleave(commands, *, rounds, steps, measures=("seconds",), say=lambda lin
         rounds: visits to each.
         steps: name -> steps a visit.
         measures: what to keep of that which a worker says after a visit.
-        say: told what is going on.
+        say: called with a line on what is going on.
 
     Returns:
         name -> {"ready", "first_seconds" (the first step, which traces or compiles), and for each measure a
@@ -122,14 +122,14 @@ def interleave(commands, *, rounds, steps, measures=("seconds",), say=lambda lin
         for number in range(rounds):
             for name in list(workers)[:: -1 if number % 2 else 1]:
                 try:
-                    said = workers[name].visit(steps[name])
+                    figures = workers[name].visit(steps[name])
                 except Skipped as reason:
                     workers.pop(name).close()
                     results[name] = {"skipped": str(reason)}
                     say(f"{name}: skipped: {reason}")
                     continue
                 for measure in measures:
-                    results[name][measure].append(said[measure] / steps[name])
+                    results[name][measure].append(figures[measure] / steps[name])
             say(f"round {number + 1} of {rounds}")
     finally:
         for worker in workers.values():

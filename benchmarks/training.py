@@ -5,12 +5,12 @@
     python benchmarks/training.py --sections=depth
 
 imagenet  ResNet-50 (the paper's) at 224, batch 16: keras.applications by fit, ours, PyTorch
-cifar     ResNet-20, batch 128: our network with Keras' own batch normalisation by fit, ours, PyTorch
+cifar     ResNet-20, batch 128: our network with Keras' batch normalisation by fit, ours, PyTorch
 startup   importing, and building ResNet-152, in fresh processes
 depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), the same net flat, and flat with
-          Keras' own batch normalisation; takes minutes and gigabytes, so only if asked
+          Keras' batch normalisation; takes minutes and gigabytes, so only if asked
 
-Contestants are visited in turn, each in a process of its own (timing.py, contestants.py). "x" is how many
+Contestants are visited in turn, each in a separate process (timing.py, contestants.py). "x" is how many
 times as fast as the section's first line, the median over the rounds; "best" is the quickest visits' ratio.
 "of peak" is the share of the machine's convolution rate, measured in the same rounds; a training step counts
 as three forward passes. "bound" is the network's convolutions alone, forward and gradients: no step of
@@ -36,7 +36,7 @@ from keras_resnet.commands import start
 from keras_resnet.commands.progress import say
 
 FLAGS = flags.FLAGS
-TRAINING = {  # what contestants.py is told
+TRAINING = {  # the arguments of contestants.py
     "keras": {"contestant": "keras_applications", "precision": "float32"},
     "stock": {"contestant": "stock", "precision": "float32"},
     "flat": {"contestant": "ours", "precision": "float32", "flat": True},
@@ -153,11 +153,11 @@ def startup():
             if "skipped" in results[name]:
                 continue
             try:
-                said = timing.fresh(STARTUP[name])
+                laps = timing.fresh(STARTUP[name])
             except timing.Skipped as reason:
                 results[name] = {"skipped": str(reason)}
                 continue
-            for key, seconds in said.items():
+            for key, seconds in laps.items():
                 results[name].setdefault(key, []).append(seconds)
         say(f"startup: round {turn + 1} of {FLAGS.rounds}")
     columns = {
@@ -216,7 +216,7 @@ def depth():
     return {"results": results, "marks": []}
 
 
-# Keras' own start is in neither build: one operation has run before.
+# Keras' start is in neither build: one operation has run before.
 _IMPORTS = """
 import json, os, time
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -225,14 +225,14 @@ def lap():
     times.append(time.perf_counter())
     return times[-1] - times[-2]
 import keras
-said = {"import_keras": lap()}
+laps = {"import_keras": lap()}
 """
 _BUILD = """
 keras.ops.zeros(1)
 lap()
 build()
-said["build"] = lap()
-print(json.dumps(said))
+laps["build"] = lap()
+print(json.dumps(laps))
 """
 STARTUP = {
     "keras": f"""{_IMPORTS}
@@ -241,9 +241,9 @@ def build():
 {_BUILD}""",
     "ours": f"""{_IMPORTS}
 import keras_resnet
-said["import_keras_resnet"] = lap()
+laps["import_keras_resnet"] = lap()
 build = keras_resnet.ResNet152
-said["first_network"] = lap()
+laps["first_network"] = lap()
 {_BUILD}""",
 }
 

@@ -228,12 +228,12 @@ def fingerprint(train, shape, classes):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     if FLAGS.schedule == "one_cycle":  # the whole curve depends on where it ends
         agreed |= {"--steps": FLAGS.steps, "--rise": FLAGS.rise}
-    shown = hashlib.sha256(np.ascontiguousarray(train.labels))
-    shown.update(np.ascontiguousarray(train.pictures))
+    digest = hashlib.sha256(np.ascontiguousarray(train.labels))
+    digest.update(np.ascontiguousarray(train.pictures))
     agreed["classes"] = classes
     size = "x".join(map(str, shape))
     agreed["--data"] = (
-        f"{len(train)} pictures of {size}, labels and pixels {shown.hexdigest()[:12]}"
+        f"{len(train)} pictures of {size}, labels and pixels {digest.hexdigest()[:12]}"
     )
     agreed["KERAS_BACKEND"] = keras.backend.backend()
     return agreed

@@ -100,9 +100,9 @@ def main() -> dict:
             difference_out = referred(tensors.safetensors(part), pictures, model, ours)
         else:
             # With softmax, as a network by name is.
-            shown = constructor(classes=found.classes, preprocessing=found.preprocessing("auto"))
-            shown.set_weights(model.get_weights())
-            weights.save(shown, part, contract)
+            saved = constructor(classes=found.classes, preprocessing=found.preprocessing("auto"))
+            saved.set_weights(model.get_weights())
+            weights.save(saved, part, contract)
             written = "keras"
             again = constructor(weights=part, classes=found.classes, classifier_activation=None)
             difference_out = apart(ours, again.predict_on_batch(pictures))

@@ -24,7 +24,7 @@ A network of 1001 outputs for 1000 classes usually has 'background' as its first
 that is refused until --background_first says so (labels are then shifted by one) or
 --nobackground_first denies it.
 
-The last line is JSON: examples, top1_correct, top5_correct, top1, top5 (shares, 0 to 1), loss (mean
+The last line is JSON: examples, top1_correct, top5_correct, top1, top5 (fractions, 0 to 1), loss (mean
 cross-entropy, nats). What ends in an error says so in one sentence and exits with 2.
 """
 
@@ -115,8 +115,8 @@ def main() -> dict:
                 "only networks of the same classes can be averaged."
             )
     refuse_mixed_interpolations(files_found)
-    shown = networks.view_of(loaded[0], contract)
-    size, resize, interpolation = shown
+    crop = networks.view_of(loaded[0], contract)
+    size, resize, interpolation = crop
     side = None if FLAGS.scales else size
     nets = [evaluation.logits(model, (side, side)) for model in loaded]
 
@@ -141,15 +141,15 @@ def main() -> dict:
         batches = evaluation.by_shape(
             stepwise(split, 1, lambda picture: picture), FLAGS.batch_size, HELD * FLAGS.batch_size
         )
-        form = f"whole at {', '.join(FLAGS.scales)} and mirrored"
+        how = f"whole at {', '.join(FLAGS.scales)} and mirrored"
     else:
-        view = views.ten(*shown) if FLAGS.crops == "10" else views.center(*shown)
+        view = views.ten(*crop) if FLAGS.crops == "10" else views.center(*crop)
         batches = stepwise(split, FLAGS.batch_size, view)
-        form = f"{'ten crops' if FLAGS.crops == '10' else 'the centre'} of {size} in {resize}"
+        how = f"{'ten crops' if FLAGS.crops == '10' else 'the centre'} of {size} in {resize}"
     if interpolation != "bilinear":
-        form += f", {interpolation}"
+        how += f", {interpolation}"
     words = loaded[0].name if len(loaded) == 1 else f"{len(loaded)} networks, averaged"
-    say(f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {form}.")
+    say(f"{words}; {len(split):,} pictures in {len(source.class_names):,} classes, {how}.")
 
     # --- evaluation
     bar, judged, worst, done = Progress(len(split), 1), [], [], 0
@@ -159,16 +159,16 @@ def main() -> dict:
         if not real.any():
             continue
         if scales:
-            shares = evaluation.score_scales(nets, pictures, scales, interpolation)
+            scores = evaluation.score_scales(nets, pictures, scales, interpolation)
         else:
-            shares = evaluation.score(nets, pictures)
-        shares, places = shares[real], np.asarray(places)[real]
+            scores = evaluation.score(nets, pictures)
+        scores, places = scores[real], np.asarray(places)[real]
         if sets:
-            targets[places] = evaluation.likeliest(shares, [sets[place] for place in places])
-        verdicts = evaluation.judge(shares, targets[places])
+            targets[places] = evaluation.likeliest(scores, [sets[place] for place in places])
+        verdicts = evaluation.judge(scores, targets[places])
         judged.append(verdicts)
         if FLAGS.mistakes:
-            worst = kept(worst, verdicts, np.asarray(pictures)[real], shares, places)
+            worst = kept(worst, verdicts, np.asarray(pictures)[real], scores, places)
         done += len(places)
         if bar.due():
             running = evaluation.total(evaluation.joined(judged))
@@ -190,7 +190,7 @@ def main() -> dict:
         plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
         say(f"Drawn: {FLAGS.confusion}.")
     if FLAGS.mistakes and worst:
-        show_mistakes(worst, split, targets, names, shown)
+        show_mistakes(worst, split, targets, names, crop)
     say(
         f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
         f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
@@ -204,7 +204,7 @@ def main() -> dict:
         "loss": total.loss,
     }
     if FLAGS.card:
-        write_card(loaded, files_found, form, final)
+        write_card(loaded, files_found, how, final)
     return final
 
 
@@ -233,7 +233,7 @@ def refuse_mixed_interpolations(found):
     known = {each.contract.interpolation for each in found}
     if len(known) > 1 and not FLAGS.interpolation:
         raise ValueError(
-            f"The networks of --weights were evaluated by {' and '.join(sorted(known))} resizing, but are shown "
+            f"The networks of --weights were evaluated by {' and '.join(sorted(known))} resizing, but read "
             "the same pictures here: choose one by --interpolation."
         )
 
@@ -281,7 +281,7 @@ def stepwise(split, batch_size, view):
 # --- cards and mistakes
 
 
-def write_card(networks, files_found, form, final):
+def write_card(networks, files_found, how, final):
     """NAME.json and NAME.md: which weights, what is known of them, and a line an evaluation."""
     stem = pathlib.Path(re.sub(r"\.(md|json)$", "", FLAGS.card))  # any other dot is the name's
     path = stem.with_name(f"{stem.name}.json")
@@ -303,7 +303,7 @@ def write_card(networks, files_found, form, final):
         raise ValueError(
             f"--card={FLAGS.card}: {path} is no card ({error}): name another."
         ) from None
-    card["evaluations"][f"{run.data_name()}: {form}"] = final | {
+    card["evaluations"][f"{run.data_name()}: {how}"] = final | {
         "command": reports.command("recipes/evaluate.py", folders=False),
         "versions": runtime.versions(),
     }
@@ -323,29 +323,29 @@ def write_card(networks, files_found, form, final):
     say(f"Written: {readable} and {path.name}.")
 
 
-def kept(worst, verdicts, pictures, shares, places):
+def kept(worst, verdicts, pictures, scores, places):
     """The `SHEET` mistakes of highest loss so far: (loss, place, picture, log-probabilities)."""
     new = [
-        (verdicts.losses[i], places[i], pictures[i].copy(), shares[i].astype(np.float32))
+        (verdicts.losses[i], places[i], pictures[i].copy(), scores[i].astype(np.float32))
         for i in np.flatnonzero(verdicts.ranks)
     ]
     return sorted(worst + new, key=lambda mistake: (-mistake[0], mistake[1]))[:SHEET]
 
 
-def show_mistakes(worst, split, targets, names, form):
-    """Draws them, and lists their files with what was said."""
+def show_mistakes(worst, split, targets, names, crop):
+    """Draws them, and lists their files with the network's answers."""
     pictures = [picture for _, _, picture, _ in worst]
     if FLAGS.crops == "10":
         pictures = [crops[4] for crops in pictures]
     elif FLAGS.scales:
-        pictures = [views.center(*form)(picture).numpy() for picture in pictures]
+        pictures = [views.center(*crop)(picture).numpy() for picture in pictures]
     places = np.array([place for _, place, _, _ in worst])
-    shares = np.exp([shares for _, _, _, shares in worst])
-    plots.predictions(np.stack(pictures), targets[places], shares, names, FLAGS.mistakes)
+    probabilities = np.exp([scores for _, _, _, scores in worst])
+    plots.predictions(np.stack(pictures), targets[places], probabilities, names, FLAGS.mistakes)
     files = (
         split.pictures.names if isinstance(split.pictures, dataset.Encoded) else range(len(split))
     )
-    for place, row in zip(places, shares, strict=True):
+    for place, row in zip(places, probabilities, strict=True):
         guess, target = row.argmax(), targets[place]
         print(
             f"{files[place]}: {names[guess]} {row[guess]:.1%}, is {names[target]} {row[target]:.1%}"

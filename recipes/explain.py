@@ -4,7 +4,7 @@
     python recipes/explain.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
     --out=heat
 
-Each picture x.jpg gives x.jpg.png in --out: left what the network was shown (shorter side to
+Each picture x.jpg gives x.jpg.png in --out: left what the network saw (shorter side to
 --resize, centre of --size), right the same under the heat of the class that the network says, or of
 --class. Red is the picture's most, whatever that is.
 
@@ -54,20 +54,20 @@ def main() -> dict:
     paths, root = found_pictures()
     model, found = networks.network(FLAGS.weights)
     contract = found.contract
-    shown_as = networks.view_of(model, contract)
-    net = evaluation.logits(model, shown_as[:1] * 2)
+    crop = networks.view_of(model, contract)
+    net = evaluation.logits(model, crop[:1] * 2)
     names = class_names(net, contract)
     asked = asked_class(names, contract)
     out = made_folder()
 
-    view, rows = views.center(*shown_as), []
+    view, rows = views.center(*crop), []
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
-        shown = np.stack([view(decoded(path)).numpy() for path in some])
+        seen = np.stack([view(decoded(path)).numpy() for path in some])
         wanted = None if asked is None else np.full(len(some), asked)
-        heat, classes, shares = grad_cam.grad_cam(net, shown, wanted, FLAGS.stage)
-        sheets = np.concatenate([shown, grad_cam.overlay(shown, heat)], axis=2)
-        for path, sheet, label, share in zip(some, sheets, classes, shares, strict=True):
+        heat, classes, probabilities = grad_cam.grad_cam(net, seen, wanted, FLAGS.stage)
+        sheets = np.concatenate([seen, grad_cam.overlay(seen, heat)], axis=2)
+        for path, sheet, label, row in zip(some, sheets, classes, probabilities, strict=True):
             name = path.relative_to(root)
             file = listing.shown(str(name))
             png = io.BytesIO()
@@ -75,8 +75,8 @@ def main() -> dict:
             place = out / f"{name}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             files.write(place, png.getvalue())
-            rows.append({"file": file, "class": names[label], "probability": float(share[label])})
-            say(f"{file}: {names[label]} {share[label]:.1%}")
+            rows.append({"file": file, "class": names[label], "probability": float(row[label])})
+            say(f"{file}: {names[label]} {row[label]:.1%}")
     say(f"{len(rows)} drawn in {out}.")
     return {"pictures": len(rows), "explained": rows}
 

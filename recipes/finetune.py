@@ -120,8 +120,8 @@ def main() -> dict:
 
     # --- network
     loaded, contract = beginning()
-    shown_as = networks.view_of(loaded, contract)
-    size, resize, _ = shown_as
+    crop = networks.view_of(loaded, contract)
+    size, resize, _ = crop
     trunk = evaluation.logits(loaded, (size, size))
     if trunk.input_shape[-1] != 3:
         raise ValueError(
@@ -130,11 +130,11 @@ def main() -> dict:
     net = transfer.head(trunk, classes, activation=None)
     transfer.freeze(net, FLAGS.mode, "frozen" if FLAGS.bn == "frozen" else "train")
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
-    view = views.center(*shown_as)
+    view = views.center(*crop)
     workdir = run.make_workdir()
     left_out = logs.LeftOut(workdir)
 
-    def shown(split):
+    def batches_of(split):
         return stream.evaluation(split, FLAGS.batch_size, view, on_bad=left_out.add)
 
     feed = stream.Feed(
@@ -172,7 +172,7 @@ def main() -> dict:
         return unweighted.map(lambda seen, labels: (seen, labels, tf.gather(balance, labels)))
 
     def evaluate(after_batch):
-        count = evaluation.count(net, shown(held_out), after_batch=after_batch)
+        count = evaluation.count(net, batches_of(held_out), after_batch=after_batch)
         # This epoch's row comes once the best weights are safe.
         if stopping.better(logs.rows(workdir), count.accuracy, count.loss):
             weights.save(net, workdir / "best.weights.h5")
@@ -197,7 +197,7 @@ def main() -> dict:
             batch_size=FLAGS.batch_size,
             controller=schedules.Controller(schedules.cosine(FLAGS.rate, steps)),
             workdir=workdir,
-            fingerprint=fingerprint(net, shown_as, train, held_out),
+            fingerprint=fingerprint(net, crop, train, held_out),
             evaluate=evaluate,
             mend=feed.mend,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
@@ -212,12 +212,12 @@ def main() -> dict:
     best = stopping.best(rows)
     say(f"The weights of epoch {best['epoch']:g} are kept.")
     if FLAGS.bn == "recalibrate":
-        examples = transfer.recalibrate(net, shown(train))
+        examples = transfer.recalibrate(net, batches_of(train))
         say(f"Batch normalisations: statistics averaged over {examples:,} pictures.")
 
     # --- result
     places = dataclasses.replace(test, labels=np.arange(len(test), dtype=np.int32))
-    verdicts, seen = judged(net, shown(places), test.labels)
+    verdicts, seen = judged(net, batches_of(places), test.labels)
     total = evaluation.total(verdicts)
     bad = sorted({*train.bad, *test.bad, *left_out.lines()})
     row = {"step": rows[-1]["step"], "test_loss": total.loss, "test_accuracy": total.accuracy}
@@ -238,7 +238,7 @@ def main() -> dict:
         "weights_sha256": training.weights_sha256(net),
         "seconds": rows[-1]["seconds"],
     }
-    save_model(net, workdir, contract, source, shown_as, final)
+    save_model(net, workdir, contract, source, crop, final)
     draw(net, test.subset(seen), verdicts, source.class_names, view, workdir)
     columns = {
         "examples": lambda count: count.examples,
@@ -317,13 +317,13 @@ def beginning():
     return applications.get(FLAGS.model)(), weights.Contract(FLAGS.model, "torch")
 
 
-def save_model(net, workdir, contract, source, shown_as, final):
+def save_model(net, workdir, contract, source, crop, final):
     """With softmax, and nothing frozen, as a builder makes it."""
     saved = transfer.head(net, len(source.class_names))
     saved.layers[-1].set_weights(net.layers[-1].get_weights())
     for layer in saved.layers:
         layer.trainable = True
-    size, resize, interpolation = shown_as
+    size, resize, interpolation = crop
     begun = "random" if FLAGS.weights == "none" else pathlib.PurePath(FLAGS.weights).name
     before = f" ({contract.source})" if contract.source else ""
     known = {name.lower(): name for name in applications.list_models()}
@@ -344,12 +344,12 @@ def save_model(net, workdir, contract, source, shown_as, final):
     )
 
 
-def fingerprint(net, shown_as, train, held_out):
+def fingerprint(net, crop, train, held_out):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     names = "\n".join([*train.pictures.names, "", *held_out.pictures.names])
     agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
     agreed["--weights"] = training.weights_sha256(net)
-    size, resize, interpolation = shown_as
+    size, resize, interpolation = crop
     by = "" if interpolation == "bilinear" else f" by {interpolation}"
     return agreed | {"--size": size, "--resize": f"{resize}{by}" if by else resize}
 
@@ -362,8 +362,8 @@ def judged(net, batches, labels):
     parts, places = [], []
     for pictures, place, real in batches:
         real, place = np.asarray(real) > 0, np.asarray(place)
-        shares = evaluation.score([net], pictures)[real]
-        parts.append(evaluation.judge(shares, labels[place[real]]))
+        scores = evaluation.score([net], pictures)[real]
+        parts.append(evaluation.judge(scores, labels[place[real]]))
         places.append(place[real])
     return evaluation.joined(parts), np.concatenate(places)
 
@@ -376,8 +376,8 @@ def draw(net, split, verdicts, names, view, workdir):
     (workdir / "mistakes.png").unlink(missing_ok=True)
     if len(worst):
         ((pictures, labels, _),) = stream.evaluation(split.subset(worst), len(worst), view)
-        shares = np.exp(evaluation.score([net], pictures))
-        plots.predictions(pictures, labels.numpy(), shares, names, workdir / "mistakes.png")
+        probabilities = np.exp(evaluation.score([net], pictures))
+        plots.predictions(pictures, labels.numpy(), probabilities, names, workdir / "mistakes.png")
 
 
 def per_class(verdicts, names):

@@ -11,12 +11,12 @@ or its mirror, AlexNet's colour noise.
 
 Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
 for bit. Each epoch ends with an evaluation of the validation split (centre crop); where there is
-none, of the training pictures, which is said.
+none, of the training pictures, with a line about it.
 
 The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
 curves.png, left_out.txt (files that cannot be read as pictures), checkpoint-*.npz, model.keras (raw pictures
 in, probabilities out) and final.json: evaluated_on, examples, top1_correct, top5_correct, top1,
-top5 (shares, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, seconds (training).
+top5 (fractions, 0 to 1), steps, parameters (trainable), left_out, weights_sha256, seconds (training).
 """
 
 import functools
@@ -59,7 +59,7 @@ flags.DEFINE_string("project", None, "The TPU's project.")
 flags.DEFINE_bool(
     "synchronized_bn",
     False,
-    "Batch statistics over all devices; else each has its own, and the first one's moving statistics "
+    "Batch statistics over all devices; else each device has separate ones, and the first one's moving statistics "
     "are evaluated and saved.",
 )
 # --- pictures
@@ -145,7 +145,7 @@ BELONGS = {
     "zone": ("strategy", "tpu"),
     "project": ("strategy", "tpu"),
 }
-INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which it is said
+INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which a line says how to lower it
 
 
 def main() -> dict | None:
@@ -192,19 +192,19 @@ def main() -> dict | None:
         )
         optimizer, loss = make_optimizer(), make_loss()
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-        # Evaluation reads weights of its own where they are not those that train.
+        # Evaluation has a separate network where it needs other weights or sizes.
         same = FLAGS.eval_size == FLAGS.size and not FLAGS.ema
-        shown = net if same else build(
+        evaluated = net if same else build(
             input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3), classifier_activation=None
         )  # fmt: skip
     parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
-    predictor = devices.predictor(shown)
+    predictor = devices.predictor(evaluated)
 
     view = (FLAGS.eval_size, FLAGS.eval_resize, FLAGS.interpolation)
     labels = {"smoothing": FLAGS.smoothing, "threshold": FLAGS.threshold}
 
     def evaluate(after_batch):
-        devices.agree(shown)
+        devices.agree(evaluated)
         return evaluation.count(
             predictor, feed.evaluation(*view), after_batch=after_batch, sums=devices.total
         )
@@ -248,7 +248,7 @@ def main() -> dict | None:
             loss=loss,
             accuracy=accuracy,
             evaluate=evaluate,
-            evaluation_model=None if same else shown,
+            evaluation_model=None if same else evaluated,
             evaluated="holdout",
             mend=feed.mend,
             chief=devices.chief,
@@ -262,9 +262,9 @@ def main() -> dict | None:
 
         # --- result
         if not same:
-            training.copy_weights(model, shown)
+            training.copy_weights(model, evaluated)
         tested = evaluate(lambda: None)
-        values = shown.get_weights()
+        values = evaluated.get_weights()
     if not devices.chief:
         return None
     logs.append(
@@ -383,12 +383,12 @@ def fingerprint(feed):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
         agreed["--steps"] = FLAGS.steps
-    shown = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())
     for name in feed.names:
-        shown.update(name.encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
     agreed["--data"] = (
         f"{feed.examples} pictures in {len(feed.class_names)} classes, names and labels "
-        f"{shown.hexdigest()[:12]}"
+        f"{digest.hexdigest()[:12]}"
     )
     agreed["KERAS_BACKEND"] = keras.backend.backend()
     return agreed

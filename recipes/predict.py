@@ -4,7 +4,7 @@
     python recipes/predict.py --saved_model=gs://b/resnet50/1 --input='shards/*' --output=gs://b/answers \\
         --format=parquet -- --runner=DataflowRunner --project=mine --region=europe-west4
 
-What follows `--` is Beam's own: its DirectRunner runs here, Flink, Spark and Dataflow elsewhere; there
+What follows `--` are Beam's flags: its DirectRunner runs here, Flink, Spark and Dataflow elsewhere; there
 --saved_model, --input and --output are paths that all workers see, and this package is installed.
 
 Written are, a shard of --shard_size pictures each: predictions-00000-of-00010.jsonl (or .parquet) with

@@ -45,7 +45,7 @@ from absl import flags
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder or zip of pictures by class.")
 flags.DEFINE_string("weights", None, "What the export was made of.")
-flags.DEFINE_string("model", None, "The network's name; a .keras file brings its own.")
+flags.DEFINE_string("model", None, "The network's name; a .keras file names its network.")
 flags.DEFINE_float(
     "tolerance",
     None,
@@ -176,7 +176,7 @@ def read_card(folder):
 
 
 def ask_live(card):
-    """What the live network says, of a process of its own."""
+    """The live network's answers, by a separate process."""
     sizes = card.get("input", {})
     if sizes:  # cards of 0.1 do not say it: they had one
         sizes = {"interpolation": "bilinear"} | sizes
@@ -195,7 +195,7 @@ def ask_live(card):
             text=True,
             check=False,
         )
-        if done.returncode == 2:  # it said why
+        if done.returncode == 2:  # it has written why
             start.end(2)
         if done.returncode:
             raise OSError(f"The live network ended with code {done.returncode}.")

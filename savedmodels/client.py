@@ -46,7 +46,10 @@ flags.DEFINE_string(
 flags.DEFINE_string("model", "default", "The model's name on the server.")
 flags.DEFINE_integer("version", None, "Of the model; default: the newest.", lower_bound=0)
 flags.DEFINE_integer(
-    "top", 5, "Classes shown a picture; at most those that were chosen at export.", lower_bound=1
+    "top",
+    5,
+    "Classes listed for each picture; at most those that were chosen at export.",
+    lower_bound=1,
 )
 flags.DEFINE_enum("out", "table", ["table", "json"], "What is written for each picture.")
 flags.DEFINE_integer(

@@ -1,7 +1,7 @@
 #!/bin/sh
 # TF Serving's official image with this folder's configuration: REST on 8501, gRPC on 8500.
 #   savedmodels/serve.sh [FOLDER]     FOLDER holds resnet50/1, resnet50/2 ...; default: this one
-# --model_config_file takes the place of the image's own model name and path.
+# --model_config_file takes the place of the image's model name and path.
 set -eu
 
 folder() {  # its whole path; not looked for in CDPATH, nor taken for an option or the folder before

@@ -15,7 +15,7 @@ from keras_resnet.support import files
 
 
 def execute(path) -> nbformat.NotebookNode:
-    """The notebook with new outputs, run from its own folder; raises what a cell raises."""
+    """The notebook with new outputs, run in its folder; raises what a cell raises."""
     path = pathlib.Path(path)
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}

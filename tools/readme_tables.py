@@ -3,7 +3,7 @@ runs.
 
     python tools/readme_tables.py README.md
 
-A run is a folder of recipes/results with the recipe's own final.json, flags.txt and versions.txt. Runs whose
+A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt. Runs whose
 flags differ in nothing but the seed share a line: their mean. The figure compared with is the paper's.
 """
 
@@ -123,35 +123,37 @@ def row(flags, on, paths) -> str:
 
 
 def command(path) -> str:
-    """The run's own flags, with data and folder put in place of what stands there."""
-    own = path.with_name("flags.txt").relative_to(ROOT).as_posix()
+    """The run's flags, with data and folder put in place of what stands there."""
+    flags = path.with_name("flags.txt").relative_to(ROOT).as_posix()
     workdir = shlex.quote(f"runs/{path.parent.name}")
-    return f"python recipes/cifar10.py --flagfile={own} --data=cifar10 --workdir={workdir}"
+    return f"python recipes/cifar10.py --flagfile={flags} --data=cifar10 --workdir={workdir}"
 
 
 def speed(folder=ROOT / "benchmarks/results") -> str:
     """The committed output of benchmarks/training.py: steps interleaved in one run, and the deepest network."""
     lines = []
     for path in sorted(folder.glob("*.json")):
-        said = json.loads(path.read_text("utf-8"))
+        recorded = json.loads(path.read_text("utf-8"))
         log = f"[log]({path.relative_to(ROOT).as_posix()})"
         for section in ("imagenet", "cifar"):
-            if section in said:
+            if section in recorded:
                 lines += ["", f"{STEPS[section]} ({log}):", "", *STEP_COLUMNS]
                 lines += [
-                    step_row(*item) for item in said[section]["results"].items() if "x" in item[1]
+                    step_row(*item)
+                    for item in recorded[section]["results"].items()
+                    if "x" in item[1]
                 ]
-        if "depth" in said:
+        if "depth" in recorded:
             lines += [
                 "",
-                f"ResNet-1202, batch 16, {said['cores']} CPU cores ({log}):",
+                f"ResNet-1202, batch 16, {recorded['cores']} CPU cores ({log}):",
                 "",
                 *DEPTH_COLUMNS,
             ]
             lines += [
                 f"| {CONTESTANTS[name]} | {f['build_seconds']:.1f} | {f['first_seconds']:.0f} "
                 f"| {f['second_seconds']:.1f} | {f['peak_bytes'] / 1e9:.1f} |"
-                for name, f in said["depth"]["results"].items()
+                for name, f in recorded["depth"]["results"].items()
                 if "skipped" not in f
             ]
     return "\n".join(lines[1:]) or "No benchmark is committed yet."
@@ -168,25 +170,25 @@ def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
     """The committed output of benchmarks/input_pipeline.py: medians, and ratios with what was asked."""
     if not path.exists():
         return "No benchmark is committed yet."
-    said = json.loads(path.read_text("utf-8"))
+    recorded = json.loads(path.read_text("utf-8"))
     lines = ["| | pictures/s | CPU ms a picture |", "| --- | ---: | ---: |"]
-    for name, figures in said["pipelines"]["results"].items():
+    for name, figures in recorded["pipelines"]["results"].items():
         if "skipped" not in figures:
             speed, cost = figures["pictures_per_second"], figures["cpu_ms"]
             bold = "**" if name.startswith("ours") else ""
             lines.append(f"| {bold}{name}{bold} | {speed:.0f} | {cost:.2f} |")
-    return "\n".join(lines + marks(said, ("pipelines", "colour", "memory")))
+    return "\n".join(lines + marks(recorded, ("pipelines", "colour", "memory")))
 
 
 def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
     """The committed output of benchmarks/inference.py: medians, and ratios with what was asked."""
     if not path.exists():
         return "No benchmark is committed yet."
-    said = json.loads(path.read_text("utf-8"))
-    one, many = (said[section]["results"] for section in ("one", "many"))
-    right = said["accuracy"]["results"]
+    recorded = json.loads(path.read_text("utf-8"))
+    one, many = (recorded[section]["results"] for section in ("one", "many"))
+    right = recorded["accuracy"]["results"]
     lines = [
-        f"{said['cores']} CPU cores with {', '.join(said['instructions'])}:",
+        f"{recorded['cores']} CPU cores with {', '.join(recorded['instructions'])}:",
         "",
         "| | batch 1, ms | x | batch 32, pictures/s | x | share of the measured convolution peak | right |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -201,7 +203,7 @@ def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
             figure(right, name, "right", "d"),
         ]
         lines.append(f"| {words} | {' | '.join(cells)} |")
-    return "\n".join(lines + marks(said, ("one", "many", "files", "start", "accuracy")))
+    return "\n".join(lines + marks(recorded, ("one", "many", "files", "start", "accuracy")))
 
 
 def serving(folder=ROOT / "benchmarks/results") -> str:
@@ -217,16 +219,16 @@ def serving(folder=ROOT / "benchmarks/results") -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for path in sorted(folder.glob("serving*.json")):
-        said = json.loads(path.read_text("utf-8"))
-        what = {"http": "REST", "grpc": "gRPC"}[said["scheme"]] + ", kill -9 at half time" * said[
-            "killed"
-        ]
+        recorded = json.loads(path.read_text("utf-8"))
+        what = {"http": "REST", "grpc": "gRPC"}[
+            recorded["scheme"]
+        ] + ", kill -9 at half time" * recorded["killed"]
         cells = [
-            f"{said['clients']} clients, {said['seconds']:.0f} s, {what}",
-            *(f"{said[name]:,}" for name in ("requests", "wrong", "failed", "retries")),
-            f"{said['requests_per_second']:.1f}",
-            ", ".join(f"{said['latency_ms'][name]:.0f}" for name in ("p50", "p95", "p99")),
-            ", ".join(str(value) for value in (said["memory_mb"] or {}).values()),
+            f"{recorded['clients']} clients, {recorded['seconds']:.0f} s, {what}",
+            *(f"{recorded[name]:,}" for name in ("requests", "wrong", "failed", "retries")),
+            f"{recorded['requests_per_second']:.1f}",
+            ", ".join(f"{recorded['latency_ms'][name]:.0f}" for name in ("p50", "p95", "p99")),
+            ", ".join(str(value) for value in (recorded["memory_mb"] or {}).values()),
             f"[{path.stem}]({link(path)})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -237,9 +239,9 @@ def campaign(path=ROOT / "benchmarks/results/campaign.json") -> str:
     """The committed output of benchmarks/campaign/run.py: what each part tried, and what failed."""
     if not path.exists():
         return "No campaign is committed yet."
-    said = json.loads(path.read_text("utf-8"))
+    recorded = json.loads(path.read_text("utf-8"))
     lines = ["| part | tried | how many | failed |", "| --- | --- | ---: | ---: |"]
-    for part, figures in said.items():
+    for part, figures in recorded.items():
         tried, failed = collections.Counter(), collections.Counter()
         for kind, counts in figures["kinds"].items():
             if part == "server":  # by REST in four layouts and by gRPC: one row
@@ -254,18 +256,18 @@ def campaign(path=ROOT / "benchmarks/results/campaign.json") -> str:
 
 def differences(path=ROOT / "benchmarks/results/campaign.json") -> str:
     """Of its mutated pictures, those that an export and `images.decode` took for different things."""
-    said = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if "pictures" not in said:
+    recorded = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "pictures" not in recorded:
         return "No campaign is committed yet."
     tried = sum(
         counts["tried"]
-        for kind, counts in said["pictures"]["kinds"].items()
+        for kind, counts in recorded["pictures"]["kinds"].items()
         if kind.startswith("predict_bytes")
     )
     lines = [f"| of {tried:,} files | how many |", "| --- | ---: |"]
     return "\n".join(
         lines
-        + [f"| {kind} | {count:,} |" for kind, count in said["pictures"]["differences"].items()]
+        + [f"| {kind} | {count:,} |" for kind, count in recorded["pictures"]["differences"].items()]
     )
 
 
@@ -273,17 +275,17 @@ def link(path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def figure(results, name, key, form) -> str:
+def figure(results, name, key, spec) -> str:
     """A cell; empty where the contestant took no part."""
     found = results.get(name, {}).get(key)
-    return "" if found is None else format(found, form)
+    return "" if found is None else format(found, spec)
 
 
-def marks(said, sections) -> list[str]:
+def marks(recorded, sections) -> list[str]:
     """Lines with what the project asks of itself, and what was measured."""
     lines = ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
     for section in sections:
-        for each in said.get(section, {}).get("marks", []):
+        for each in recorded.get(section, {}).get("marks", []):
             if each["measured"] is not None:
                 bound = "least" if "at_least" in each else "most"
                 asked = f"at {bound} {each[f'at_{bound}']}"

@@ -2,7 +2,7 @@
 
     make .venv-serving/.installed && .venv-serving/bin/python tools/tensorflow_ops.py
 
-TensorFlow's own list of what it has registered, of the version that requirements/serving.txt names.
+TensorFlow's list of what it has registered, of the version that requirements/serving.txt names.
 """
 
 import json

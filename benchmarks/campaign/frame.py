@@ -37,10 +37,10 @@ class Tally:
 
     def add(self, kind: str, count: int = 1, failure: str | None = None):
         """`count` cases of `kind` were tried; `failure` says what was wrong with one, and how to see it again."""
-        said = self.kinds.setdefault(kind, {"tried": 0, "failed": 0})
-        said["tried"] += count
+        counts = self.kinds.setdefault(kind, {"tried": 0, "failed": 0})
+        counts["tried"] += count
         if failure:
-            said["failed"] += 1
+            counts["failed"] += 1
             self.failures.append(f"{kind}: {failure}")
 
     def result(self) -> dict:
@@ -101,8 +101,8 @@ def _git(*arguments) -> str:
 def record(path, part: str, result: dict, seconds: float):
     """Puts a part's result into the file at `path`, beside what other parts have put there."""
     path = pathlib.Path(path)
-    said = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    said[part] = {
+    recorded = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    recorded[part] = {
         "command": reports.command(f"benchmarks/campaign/{part}.py"),
         "commit": commit(),
         "cores": os.cpu_count(),
@@ -111,7 +111,7 @@ def record(path, part: str, result: dict, seconds: float):
         **result,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(said, indent=1, ensure_ascii=True) + "\n")
+    files.write(path, json.dumps(recorded, indent=1, ensure_ascii=True) + "\n")
 
 
 def run_part(part: str, run):

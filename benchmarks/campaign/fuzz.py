@@ -2,7 +2,7 @@
 
     python benchmarks/campaign/fuzz.py --examples=10000
 
-Where there is another reader (json, NumPy, Pillow, TensorFlow), the results agree. The examples are hypothesis' own,
+Where there is another reader (json, NumPy, Pillow, TensorFlow), the results agree. Hypothesis draws the examples,
 the same in each run; the smallest that fails is shown.
 """
 
@@ -26,7 +26,7 @@ from keras_resnet.commands.progress import say
 
 FLAGS = flags.FLAGS
 SECONDS = 10  # that an example may take
-MEMORY = 16 << 30  # bytes of address space, TensorFlow's own included
+MEMORY = 16 << 30  # bytes of address space, TensorFlow's included
 
 
 PARSERS = {

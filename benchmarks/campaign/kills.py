@@ -3,7 +3,7 @@
     python benchmarks/campaign/kills.py --data=imagenet_sample_145.zip --minutes=10
 
 Four kinds of run: `recipes/cifar10.py` on the digits; `recipes/imagenet.py` with the `laptop` preset on real pictures,
-as it is and with everything that has a state or a draw of its own (plateau, average of the weights, MixUp, CutMix,
+as it is and with everything that has a state or draws of its own (plateau, average of the weights, MixUp, CutMix,
 RandAugment, jitter); the latter by two workers on this machine, of which either is killed. A run is struck several
 times, then left to its end. What is held against the undisturbed run: final.json (the weights' SHA-256 is in it), the
 rows of metrics.jsonl but for times, the saved network's bytes, and the names of the files that stay, so that none is
@@ -138,17 +138,17 @@ def result(found: dict[str, Kind], lines: list[dict]) -> dict:
     """The journal's lines, a finished run each, as a Tally's result with "seconds"."""
     tally = frame.Tally()
     for name, kind in found.items():
-        own = [line for line in lines if line["kind"] == name]
+        runs = [line for line in lines if line["kind"] == name]
         # A wrong end is counted where the last strike is; of a run that ended wrongly before any, as a run's.
         wrong = collections.defaultdict(list)
-        for line in own:
+        for line in runs:
             if line["failure"]:
                 last = line["strikes"][-1]["signal"] if line["strikes"] else None
                 wrong[last].append(
                     f"{line['failure']} [{name} run {line['run']}: {line['strikes']}]"
                 )
         for number, word in ((KILL, "kill -9"), (TERM, "SIGTERM"), (INT, "SIGINT")):
-            places = [s["in"] for line in own for s in line["strikes"] if s["signal"] == number]
+            places = [s["in"] for line in runs for s in line["strikes"] if s["signal"] == number]
             counts = collections.Counter(place for place in places if place)
             within = ", ".join(f"{counts[phase]} in {phase}" for phase in WINDOWS if counts[phase])
             label = f"{word}, {kind.words}" + (f" ({within})" if within else "")
@@ -156,8 +156,8 @@ def result(found: dict[str, Kind], lines: list[dict]) -> dict:
                 tally.add(label, len(places))
             for failure in wrong[number]:
                 tally.add(label, 0, failure)
-        if own:
-            tally.add(f"runs to the end, {kind.words}", len(own))
+        if runs:
+            tally.add(f"runs to the end, {kind.words}", len(runs))
         for failure in wrong[None]:
             tally.add(f"runs to the end, {kind.words}", 0, failure)
     return {**tally.result(), "seconds": sum(line["seconds"] for line in lines)}
@@ -302,7 +302,7 @@ class _Kills:
         if at is None:
             raise TimeoutError(f"It did not come to {aim} within {PATIENCE} s.")
         os.kill(child.process.pid, number)
-        if number == KILL and len(processes) == 1:  # what it said in its last moments
+        if number == KILL and len(processes) == 1:  # what it sent in its last moments
             for phase, begins, _ in _marks(pipe):
                 inside = phase if begins else None
         return {"signal": number, "aim": aim, "in": inside, "process": index}

@@ -29,7 +29,7 @@ def checkpoint_files(folder):
 
     def check(content):
         path.write_bytes(content)
-        with refused(ValueError), contextlib.redirect_stderr(io.StringIO()) as said:
+        with refused(ValueError), contextlib.redirect_stderr(io.StringIO()) as printed:
             found = checkpoints.newest(folder)
             assert found.step == 7
             assert {k: found.metadata[k] for k in metadata} == metadata
@@ -37,7 +37,7 @@ def checkpoint_files(folder):
             for name, array in arrays.items():
                 assert found.arrays[name].dtype == array.dtype
                 np.testing.assert_array_equal(found.arrays[name], array)
-        assert len(said.getvalue().splitlines()) <= 1
+        assert len(printed.getvalue().splitlines()) <= 1
 
     return mutated([whole]) | st.binary(max_size=50), check
 
@@ -189,7 +189,7 @@ def tfrecords(folder):
                 assert record.offset >= 0 and record.length >= 0
                 assert record.offset + record.length <= len(content)
             place = 0
-            for record in found:  # the files' own frames, which the scan has verified
+            for record in found:  # the files' frames, which the scan has verified
                 length = int.from_bytes(content[place : place + 8], "little")
                 start, place = place + 12, place + 16 + length
                 assert start <= record.offset and record.offset + record.length <= place - 4

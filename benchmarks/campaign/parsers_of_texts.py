@@ -179,7 +179,7 @@ def huggingface_configs(folder):
 def client_answers(folder):
     """`remote.rest` and `remote.answers`: what a server says, over a real connection."""
     server = socket.create_server(("127.0.0.1", 0))
-    said = [b""]
+    response = [b""]
 
     def serve():
         while True:
@@ -193,7 +193,7 @@ def client_answers(folder):
                 got = len(head.partition(b"\r\n\r\n")[2])
                 while got < length:
                     got += len(connection.recv(65536))
-                connection.sendall(said[0])
+                connection.sendall(response[0])
 
     threading.Thread(target=serve, daemon=True).start()
     predict = remote.rest(f"http://127.0.0.1:{server.getsockname()[1]}", "m", timeout=5)
@@ -227,7 +227,7 @@ def client_answers(folder):
 
     def check(case):
         line, header, body = case
-        said[0] = b"HTTP/1.1 " + line + b"\r\nConnection: close\r\n" + header + b"\r\n" + body
+        response[0] = b"HTTP/1.1 " + line + b"\r\nConnection: close\r\n" + header + b"\r\n" + body
         with refused(remote.Refused, remote.Unreached, ValueError):
             rows = remote.answers(predict([b"picture"]), top=2)
             assert len(rows) == 1

@@ -8,7 +8,7 @@ import time
 
 from child import run_recipe
 
-# What is said when a call begins and when it ends: name -> (module, function).
+# What is sent when a call begins and when it ends: name -> (module, function).
 PHASES = {
     "checkpoint": ("keras_resnet.training.checkpoints", "save"),
     "evaluation": ("keras_resnet.evaluation", "count"),
@@ -21,18 +21,18 @@ def run(pipe, environment, recipe, *flags):
     """Runs ``recipe`` (a path) with these flags; sends (phase, begins, time.monotonic()) at each begin and end.
 
     The final save ends with the process: pictures and final.json are written after the network. Of the command its
-    begin alone is said.
+    begin alone is sent.
     """
     os.environ.update(environment)
     # A shell that begins the campaign in the background has it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for phase, (module, name) in PHASES.items():
         module = importlib.import_module(module)
-        setattr(module, name, _said(getattr(module, name), phase, pipe))
+        setattr(module, name, _reported(getattr(module, name), phase, pipe))
     run_recipe(*flags, recipe=recipe)
 
 
-def _said(function, phase, pipe):
+def _reported(function, phase, pipe):
     @functools.wraps(function)
     def call(*args, **kwargs):
         pipe.send((phase, True, time.monotonic()))

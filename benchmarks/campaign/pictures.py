@@ -6,7 +6,7 @@
 
 Mutant i is always the same: `mutants.Mutants(seed)[i]`. Worker processes have `MEMORY` bytes and `SECONDS` for each
 mutant; one that dies is a failure, and the next one goes on behind it. An export's answers are compared with
-`images.decode`: which files are pictures, and their pixels as the network is shown them, read off the probabilities of
+`images.decode`: which files are pictures, and their pixels as the network gets them, read off the probabilities of
 a network that gives the pixels themselves. Where the two libraries differ on damaged files, that is counted by kind
 ("differences"); sound files must not differ.
 """
@@ -107,8 +107,10 @@ def _drive(prepare, arguments, blocks, tally, differences, lock):
             stop = min(at.value + (BATCH if prepare is _exporting else 1), last)
             with lock:
                 kind = prepare.__name__.strip("_")
-                said = f"mutants {at.value} to {stop - 1}: the process ended with {worker.exitcode}"
-                tally.add(kind, stop - at.value, said)
+                failure = (
+                    f"mutants {at.value} to {stop - 1}: the process ended with {worker.exitcode}"
+                )
+                tally.add(kind, stop - at.value, failure)
             for part in ((first, at.value), (stop, last)):
                 if part[0] < part[1]:
                     blocks.put(part)
@@ -176,7 +178,7 @@ def _decoding(seed, files):
                 problem = f"raises {type(error).__name__}: {error}"
             if problem:
                 failures.append(
-                    (kind, f"mutant {number} of seed {seed} ({_said(mutant)}) {problem}")
+                    (kind, f"mutant {number} of seed {seed} ({_described(mutant)}) {problem}")
                 )
         signal.setitimer(signal.ITIMER_REAL, 0)
         return tried, failures, {}
@@ -226,7 +228,7 @@ def _exporting(seed, files, folder):
         except ValueError as error:
             return str(error)
 
-    def shown(scores, indices):
+    def pixels(scores, indices):
         """The pixels that gave these probabilities, but for a constant."""
         logs = np.empty(len(scores))
         logs[indices] = np.log(scores)
@@ -239,22 +241,22 @@ def _exporting(seed, files, folder):
         )
         if valid:
             if isinstance(mine, str):
-                return f"{_form(mutant.content)}: only the export reads it", False
+                return f"{_format(mutant.content)}: only the export reads it", False
             seen = np.asarray(view(mine), np.float64).reshape(-1)
-            apart = shown(scores, indices)
+            apart = pixels(scores, indices)
             apart += np.log(np.exp((seen - 255) / SCALE).sum()) * SCALE + 255 - seen
             if np.abs(apart).max() > STEP + 0.1:
-                return f"{_form(mutant.content)}: pixels differ by more than {STEP}", False
+                return f"{_format(mutant.content)}: pixels differ by more than {STEP}", False
             return None, False
         if reason not in ("empty", "unknown_format", "too_large", "undecodable"):
             return f"the reason is {reason!r}", False
         if isinstance(mine, str):
             return None, False
         if reason == "unknown_format":
-            return f"{_form(mutant.content)}: no format of exports", True
+            return f"{_format(mutant.content)}: no format of exports", True
         if animated:
             return "WebP of frames: only Pillow reads it", True
-        return f"{_form(mutant.content)}: only Pillow reads it", False
+        return f"{_format(mutant.content)}: only Pillow reads it", False
 
     def check(first, last, at):
         tried, failures, found = collections.Counter(), [], collections.Counter()
@@ -280,19 +282,19 @@ def _exporting(seed, files, folder):
                 if difference:
                     found[difference] += 1
                     if mutant.damage == "none" and not may:
-                        said = f"mutant {numbers[i]} of seed {seed} ({_said(mutant)}): {difference}"
-                        failures.append((kind, said))
+                        where = f"mutant {numbers[i]} of seed {seed} ({_described(mutant)})"
+                        failures.append((kind, f"{where}: {difference}"))
         signal.setitimer(signal.ITIMER_REAL, 0)
         return tried, failures, found
 
     return check
 
 
-def _said(mutant):
+def _described(mutant):
     return f"{mutant.base}, damage: {mutant.damage}"
 
 
-def _form(content):
+def _format(content):
     heads = {
         b"\xff\xd8\xff": "JPEG",
         b"\x89PNG": "PNG",
@@ -300,7 +302,7 @@ def _form(content):
         b"BM": "BMP",
         b"GIF8": "GIF",
     }
-    return next((form for head, form in heads.items() if content.startswith(head)), "unknown")
+    return next((format for head, format in heads.items() if content.startswith(head)), "unknown")
 
 
 if __name__ == "__main__":

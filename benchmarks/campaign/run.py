@@ -2,7 +2,7 @@
 
     python benchmarks/campaign/run.py --parts=kills,fuzz,pictures,server --out=benchmarks/results/campaign.json
 
-Runs each part as a command of its own (`python benchmarks/campaign/kills.py --help` has what can be set), which puts
+Runs each part as a separate command (`python benchmarks/campaign/kills.py --help` has what can be set), which puts
 what it tried and what failed into the file --out; parts that were run at other times stay in it. Ends with one line of
 JSON, and with 1 where something failed.
 """
@@ -34,9 +34,9 @@ def main():
         if done.returncode not in (0, 1) or not lines:
             summary[part] = {"ended with code": done.returncode}
             continue
-        said = json.loads(lines[-1])
-        summary[part] = {"tried": said["tried"], "failed": said["failed"]}
-    return summary, int(any(said.get("failed", 1) for said in summary.values()))
+        counts = json.loads(lines[-1])
+        summary[part] = {"tried": counts["tried"], "failed": counts["failed"]}
+    return summary, int(any(counts.get("failed", 1) for counts in summary.values()))
 
 
 if __name__ == "__main__":

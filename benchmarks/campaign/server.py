@@ -79,7 +79,7 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
         A `frame.Tally`'s result and what the top of this file names.
     """
     logging.set_verbosity(logging.WARNING)  # an export is wordy
-    tally, said = frame.Tally(), {}
+    tally, figures = frame.Tally(), {}
     with tempfile.TemporaryDirectory() as folder:
         world = World(folder)
         with server_process.running(*flags_of(folder)) as server:
@@ -97,8 +97,8 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
                 grown = watch.peak[name] - watch.first[name]
                 fault = f"grew by {grown}{unit}, more than {most}" if grown > most else None
                 tally.add(f"bounded {name}", failure=fault)
-            said["memory_mb"] = {"ready": watch.first["memory"], "peak": watch.peak["memory"]}
-            said["descriptors"] = {
+            figures["memory_mb"] = {"ready": watch.first["memory"], "peak": watch.peak["memory"]}
+            figures["descriptors"] = {
                 "ready": watch.first["descriptors"],
                 "peak": watch.peak["descriptors"],
                 "after": watch.last["descriptors"],
@@ -107,8 +107,8 @@ def run(requests: int = 10_000, stops: int = 5, seed: int = 0) -> dict:
         for i in range(1, stops):
             with server_process.running(*flags_of(folder)) as server:
                 totals.append(_stop(world.serve(server), tally, seed + i))
-    said["stops"] = {key: sum(total[key] for total in totals) for key in ("answered", "refused")}
-    return tally.result() | {"retries": world.retries, **said}
+    figures["stops"] = {key: sum(total[key] for total in totals) for key in ("answered", "refused")}
+    return tally.result() | {"retries": world.retries, **figures}
 
 
 def _send(world, tally, requests, seed):

@@ -14,33 +14,33 @@ KIT = pathlib.Path(__file__).parents[2] / "savedmodels"
 
 
 class Server:
-    """`local_server.py` in a process of its own, on free ports unless they are given."""
+    """`local_server.py` in another process, on free ports unless they are given."""
 
     def __init__(self, *flags, rest_api_port=0, port=0):
         command = [sys.executable, str(KIT / "local_server.py"), *map(str, flags)]
         command += [f"--rest_api_port={rest_api_port}", f"--port={port}"]
         # No pipe, which nobody might read until it is full; appended to, wherever it is read.
-        self._said = tempfile.TemporaryFile("a+")  # noqa: SIM115
+        self._log = tempfile.TemporaryFile("a+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._said, text=True,
+            command, stdout=subprocess.PIPE, stderr=self._log, text=True,
             env={**os.environ, "PYTHONPATH": str(KIT.parent)},
         )  # fmt: skip
         line = self.process.stdout.readline()
-        assert line, self.said()
+        assert line, self.log()
         self.ready = json.loads(line)
         self.rest_api_port, self.port = self.ready["rest_api_port"], self.ready["port"]
         self.url = f"http://127.0.0.1:{self.rest_api_port}"
 
     def stop(self):
-        """SIGTERM; (exit code, its last line, what it said)."""
+        """SIGTERM; (exit code, its last line, its standard error)."""
         self.process.terminate()
         out, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, out.splitlines()[-1], self.said()
+        return self.process.returncode, out.splitlines()[-1], self.log()
 
-    def said(self):
+    def log(self):
         """Its standard error so far."""
-        self._said.seek(0)
-        return self._said.read()
+        self._log.seek(0)
+        return self._log.read()
 
 
 @contextlib.contextmanager

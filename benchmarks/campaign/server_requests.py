@@ -21,10 +21,10 @@ from tensorflow_serving.apis import (
 from world import SIGNATURES, call, chosen_of, predict, rest, right, tensor_of, valid_body
 
 
-def by_rest(signature, form, pack=None):
+def by_rest(signature, layout, pack=None):
     def send(world, draw):
         chosen = chosen_of(world, draw)
-        body, headers = json.dumps(valid_body(world, signature, chosen, form)).encode(), {}
+        body, headers = json.dumps(valid_body(world, signature, chosen, layout)).encode(), {}
         if pack:
             body, headers = (
                 pack(body),
@@ -93,9 +93,9 @@ def states(world, draw):
 
 KINDS = {
     **{
-        f"valid {signature}, REST, {form}": by_rest(signature, form)
+        f"valid {signature}, REST, {layout}": by_rest(signature, layout)
         for signature in SIGNATURES
-        for form in ("rows", "named rows", "columns", "named columns")
+        for layout in ("rows", "named rows", "columns", "named columns")
     },
     **{f"valid {signature}, gRPC": by_grpc(signature) for signature in SIGNATURES},
     "valid, packed by gzip": by_rest("predict_bytes", "rows", gzip.compress),

@@ -37,14 +37,14 @@ class World:
         export.save(network, folder, class_names=NAMES, top=len(NAMES))
         resize = views.resize_for(SIDE)
         sizes = [(SIDE, SIDE)] * 8 + [(40 + 7 * i, 90 - 5 * i) for i in range(8)]
-        self.files, shown = [], []
+        self.files, seen = [], []
         for i, size in enumerate(sizes):
             content = _encoded(telling.smooth(i, *size), ("PNG", "JPEG")[i % 2])
             self.files.append(content)
-            shown.append(views.center(SIDE, resize)(images.decode(content)))
-        self.pictures = np.stack(shown)
+            seen.append(views.center(SIDE, resize)(images.decode(content)))
+        self.pictures = np.stack(seen)
         both = keras.Model(network.inputs, [network.outputs[0], network.layers[-1].input])
-        self.shares, self.features = map(np.asarray, both.predict_on_batch(self.pictures))
+        self.probabilities, self.features = map(np.asarray, both.predict_on_batch(self.pictures))
         self.retries, self._local, self._lock = 0, threading.local(), threading.Lock()
 
     def serve(self, server):
@@ -60,7 +60,7 @@ class World:
         time.sleep(random.uniform(0.02, 0.2))
 
     def stubs(self):
-        """(PredictionService, ModelService) on this thread's own channel."""
+        """(PredictionService, ModelService) on this thread's channel."""
         if not hasattr(self._local, "channel"):
             self._local.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
         channel = self._local.channel
@@ -114,8 +114,8 @@ def call(world, function, request):
         try:
             return function(request, timeout=120)
         except grpc.RpcError as error:
-            said = f"{error.code().name}: {error.details()}"
-            if not said.startswith(BUSY):
+            message = f"{error.code().name}: {error.details()}"
+            if not message.startswith(BUSY):
                 return error.code().name, error.details()
             world.again(attempt)
 
@@ -142,7 +142,7 @@ def grpc_refused(codes, answer):
 
 def right(world, signature, chosen, outputs):
     """`outputs` by name, of these pictures, are the live network's."""
-    expected = world.features if signature == "features" else world.shares
+    expected = world.features if signature == "features" else world.probabilities
     if signature != "predict_bytes":
         [found] = outputs.values()
         np.testing.assert_allclose(
@@ -151,8 +151,8 @@ def right(world, signature, chosen, outputs):
         return
     assert list(outputs["valid"]) == [True] * len(chosen), outputs["reason"]
     for i, place in enumerate(chosen):
-        shares = world.shares[place][np.asarray(outputs["indices"][i])]
-        np.testing.assert_allclose(outputs["scores"][i], shares, atol=NEAR)
+        probabilities = world.probabilities[place][np.asarray(outputs["indices"][i])]
+        np.testing.assert_allclose(outputs["scores"][i], probabilities, atol=NEAR)
         assert list(outputs["scores"][i]) == sorted(outputs["scores"][i], reverse=True)
         assert list(outputs["classes"][i]) == [NAMES[k] for k in outputs["indices"][i]]
 
@@ -169,7 +169,7 @@ def chosen_of(world, draw, most=6):
     return [draw.randrange(len(world.files)) for _ in range(draw.randint(1, most))]
 
 
-def valid_body(world, signature, chosen, form):
+def valid_body(world, signature, chosen, layout):
     """A request's JSON, by rows or columns, named or not."""
     if signature == "predict_bytes":
         values = [{"b64": base64.b64encode(world.files[i]).decode()} for i in chosen]
@@ -181,7 +181,7 @@ def valid_body(world, signature, chosen, form):
         "named rows": {"instances": [{name: value} for value in values]},
         "columns": {"inputs": values},
         "named columns": {"inputs": {name: values}},
-    }[form]
+    }[layout]
     return {"signature_name": signature, **inputs}
 
 

@@ -313,7 +313,7 @@ def test_bytes_that_are_no_message_are_refused(server):
                 with pytest.raises(grpc.RpcError) as error:
                     call(b"\x0a\xff\xff", timeout=30)
                 assert error.value.code().name == code
-    assert "Traceback" not in server.said()
+    assert "Traceback" not in server.log()
 
 
 def test_names_of_grpc(server):
