@@ -47,8 +47,9 @@ flags.DEFINE_string("model", "default", "The model's name on the server.")
 flags.DEFINE_integer("version", None, "Of the model; default: the newest.", lower_bound=0)
 flags.DEFINE_integer(
     "top",
-    5,
-    "Classes listed for each picture; at most those that were chosen at export.",
+    None,
+    "Classes listed for each picture, at most those that were chosen at export; default: 5, or all where they are "
+    "fewer.",
     lower_bound=1,
 )
 flags.DEFINE_enum("out", "table", ["table", "json"], "What is written for each picture.")
@@ -107,11 +108,13 @@ def run(paths: list[str]) -> dict:
         contents = [content for _, content in batch]
         sent = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
         outputs = predict([contents[i] for i in sent]) if sent else None
-        if sent and FLAGS.top > (chosen := len(outputs["classes"][0])):
+        if sent and (FLAGS.top or 1) > (chosen := len(outputs["classes"][0])):
             raise ValueError(
                 f"--top={FLAGS.top} is too many: {chosen} were chosen when this was exported."
             )
-        replies = dict(zip(sent, remote.answers(outputs, FLAGS.top), strict=True)) if sent else {}
+        replies = (
+            dict(zip(sent, remote.answers(outputs, FLAGS.top or 5), strict=True)) if sent else {}
+        )
         for i, (file, _) in enumerate(batch):
             name, answer = listing.shown(str(file)), replies.get(i) or {"error": contents[i]}
             figures["classified"] += "error" not in answer

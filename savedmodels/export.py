@@ -56,7 +56,12 @@ flags.DEFINE_enum("format", "savedmodel", ["savedmodel", "onnx", "tflite"], "Wha
 flags.DEFINE_enum(
     "precision", "float32", [*fold.PRECISIONS, "int8"], "Of weights and computation; int8: TFLite."
 )
-flags.DEFINE_integer("top", 5, "Classes that predict_bytes names, at most the network's.", 1)
+flags.DEFINE_integer(
+    "top",
+    None,
+    "Classes that predict_bytes names, at most the network's; default: 5, or all where they are fewer.",
+    lower_bound=1,
+)
 networks.define_view()
 flags.DEFINE_bool("webp", False, "Read WebP files too; a server then needs TensorFlow 2.20.")
 flags.DEFINE_string(

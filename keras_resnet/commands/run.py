@@ -216,12 +216,10 @@ def save(model: keras.Model, workdir: epath.Path, contract: weights.Contract) ->
     if FLAGS.export:
         from keras_resnet.serving import export
 
-        names = contract.class_names
         written = export.save(
             model,
             FLAGS.export,
-            class_names=names,
-            top=min(5, len(names)),
+            class_names=contract.class_names,
             resize=contract.resize,
             interpolation=contract.interpolation,
         )

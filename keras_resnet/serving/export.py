@@ -34,7 +34,7 @@ def save(
     path: str | os.PathLike,
     *,
     class_names: Sequence[str] | None = None,
-    top: int = 5,
+    top: int | None = None,
     size: int | None = None,
     resize: int | None = None,
     interpolation: str = "bilinear",
@@ -60,7 +60,7 @@ def save(
         model: a classifier of pictures with 1 or 3 channels, ending in softmax or logits.
         path: local folder of the model; the version is a folder in it, 1 or the next number.
         class_names: in the order of the index, one line each; None for ImageNet-1k's 1,000 wnids.
-        top: classes that predict_bytes names, 1 to K.
+        top: classes that predict_bytes names, 1 to K; None: 5, or all K where they are fewer.
         size: pixels, side of the crop; None takes the network's own.
         resize: pixels, shorter side before the crop; None: `data.views.resize_for`.
         interpolation: of that resize, "bilinear" or "bicubic": that of evaluation.
@@ -80,6 +80,7 @@ def save(
     """
     classifier = _Classifier(model, precision, size, resize, interpolation)
     names = names_for(class_names, classifier.classes)
+    top = min(5, classifier.classes) if top is None else top
     if not 1 <= top <= classifier.classes:
         raise ValueError(f"top is 1 to {classifier.classes}, the network's classes; got {top}.")
 

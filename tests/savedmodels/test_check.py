@@ -108,6 +108,23 @@ def test_card_is_true(place, exported):
         assert words in text
 
 
+def test_fewer_than_five_classes_are_all_named_by_default(place, tmp_path):
+    """What a first own network has, without a flag; more than there are, asked for, stay a mistake."""
+    names = CLASSES[:3]
+    contract = weights.Contract(size=32, class_names=names)
+    weights.save(network(3), tmp_path / "three.keras", contract)
+    given = f"--weights={tmp_path}/three.keras", f"--out={tmp_path}/served"
+    ended = export(tmp_path, *given)
+    assert ended.code == 0, ended.err
+    loaded = tf.saved_model.load(str(tmp_path / "served/1"))
+    file = (place / "data/ant/0.jpg").read_bytes()
+    found = loaded.signatures["predict_bytes"](image_bytes=tf.constant([file]))
+    assert sorted(found["classes"].numpy()[0].tolist()) == [name.encode() for name in names]
+    refused = export(tmp_path, *given, "--top=4")
+    assert refused.code == 2
+    assert "top is 1 to 3, the network's classes; got 4" in refused.err.splitlines()[-1]
+
+
 def test_contract_s_sizes_interpolation_and_names_are_served(place, exported):
     loaded = tf.saved_model.load(exported["path"])
     file = io.BytesIO()

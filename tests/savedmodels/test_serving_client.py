@@ -240,6 +240,19 @@ def test_a_terminal_that_lacks_letters_gets_others(tmp_path):
     assert done.returncode == 0 and "\\u017caba" in done.stdout, done
 
 
+def test_without_top_five_are_listed_or_all_that_there_are(tmp_path):
+    """Two classes, as from a network of two; seven, as from an export of many."""
+    seven = {"classes": [list("abcdefg")], "scores": [[1 / 7] * 7], "indices": [[*range(7)]]}
+    for reply, listed in ((answer({"outputs": GOOD}), 2), (changed(**seven), 5)):
+        with saying(reply) as (url, _):
+            done = serving_kit.command(f"--server={url}", "--out=json", one(tmp_path))
+        assert done.returncode == 0, done
+        assert len(json.loads(done.stdout.splitlines()[0])["classes"]) == listed
+    with saying(answer({"outputs": GOOD})) as (url, _):
+        done = serving_kit.command(f"--server={url}", "--top=3", one(tmp_path))
+    assert done.returncode == 2 and "--top=3 is too many: 2 were chosen" in done.stderr
+
+
 def test_large_pictures_are_sent_in_smaller_requests(client, tmp_path, monkeypatch):
     """As phones take them, 16 at a time would be more than a server reads."""
     monkeypatch.setattr(client, "TOGETHER", 10)
