@@ -2,7 +2,7 @@
 
 It has the same import name. In one site-packages the two write over each other's `__init__.py`, and its
 folders `layers/` and `models/` hide our files of these names; in two, the first on sys.path hides the
-other. The name of this module is nobody else's, so it is found either way.
+other. The name of this module is nobody else's, so it is found either way, and the command `keras-resnet` begins here.
 """
 
 import importlib.util
@@ -67,3 +67,11 @@ def check(keras: bool = False) -> None:
     if sentence:
         print(sentence, file=sys.stderr)
         sys.exit(2)
+
+
+def main() -> None:
+    """The command `keras-resnet`: runs the script of its first argument, a verb, on the others."""
+    check()
+    from keras_resnet.commands import dispatch
+
+    dispatch.run(sys.argv[1:])

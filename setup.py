@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "keras_resnet/__init__.py").read_text("utf-8"), re.MULTILINE
 )[1]
+SCRIPTS = ("recipes", "savedmodels")
 
 setup(
     name="keras-resnet-he",
@@ -18,9 +19,21 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
+    # The scripts that the verbs of `keras-resnet` run lie beside the package here, and within it where it is installed.
+    packages=[
+        *find_packages(include=["keras_resnet", "keras_resnet.*"]),
+        *(f"keras_resnet.{folder}" for folder in SCRIPTS),
+    ],
+    package_dir={f"keras_resnet.{folder}": folder for folder in SCRIPTS},
     py_modules=["keras_resnet_he"],
-    package_data={"": ["*.pyi", "py.typed"], "keras_resnet.support": ["*.txt"]},
+    package_data={
+        "": ["*.pyi", "py.typed"],
+        "keras_resnet.commands": ["*.json"],
+        "keras_resnet.support": ["*.txt"],
+        "keras_resnet.recipes": ["flagfiles/*.flags", "cluster/*"],
+        "keras_resnet.savedmodels": ["*.md", "*.yml", "*.yaml", "*.config", "*.sh", "*.c"],
+    },
+    entry_points={"console_scripts": ["keras-resnet = keras_resnet_he:main"]},
     python_requires=">=3.11",
     install_requires=[
         # TensorFlow's TPU builds end at 2.20, so that one stays supported.

@@ -38,7 +38,7 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import run
+from keras_resnet.commands import run, verbs
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import augment, dataset, draws
 from keras_resnet.data.feeds import in_memory
@@ -251,10 +251,13 @@ def closing_words(workdir, tested):
     ]
     if FLAGS.data == "digits":
         here = os.path.relpath(sys.executable)
+        command = verbs.typed(
+            "recipes/cifar10.py", "--data=cifar10", "--preset=short", "--workdir=runs/short",
+            python="python" if here.startswith("..") else here,
+        )  # fmt: skip
         words += [
             "Next, CIFAR-10 (where it is not on this machine yet, the answer says how to fetch it):",
-            f"  {'python' if here.startswith('..') else here} recipes/cifar10.py --data=cifar10 "
-            "--flagfile=recipes/flagfiles/short.flags --workdir=runs/short",
+            f"  {command}",
         ]
     return "\n".join(words)
 

@@ -65,7 +65,7 @@ def main(*paths) -> tuple[dict, int]:
         raise ValueError(f"One PATH is checked; got {' '.join(paths) or 'none'}.")
     result, faults = check(versions.newest(paths[0]))
     if faults:
-        say(f"check.py: {'; '.join(faults)}.")
+        say(f"{start.name()}: {'; '.join(faults)}.")
     return result, int(bool(faults))
 
 

@@ -18,6 +18,7 @@ proxy, and nowhere else, whatever the server says; and has an answer of at most 
 """
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -72,7 +73,7 @@ def pictures_of(paths: list[str]) -> list[pathlib.Path]:
         ValueError: a folder without pictures, or nothing named.
     """
     if not paths:
-        raise ValueError("Name pictures or folders: python savedmodels/client.py cat.jpg holiday/.")
+        raise ValueError(f"Name pictures or folders: {_name()} cat.jpg holiday/.")
     found = []
     for path in map(pathlib.Path, paths):
         if not path.exists():
@@ -177,22 +178,27 @@ def _row(answer):
     return "  ".join(f"{score:6.1%} {name}" for score, name in pairs)
 
 
+def _name():
+    """The command's: its file's, or its verb's."""
+    return os.path.basename(sys.argv[0])
+
+
 def _main(argv):
     for stream in (sys.stdout, sys.stderr):  # an encoding may lack letters that names have
         stream.reconfigure(errors="backslashreplace")
     try:
         figures = run(argv[1:])
     except KeyboardInterrupt:
-        say("client.py: interrupted.")
+        say(f"{_name()}: interrupted.")
         sys.exit(130)
     except remote.Unreached as error:
-        say(f"client.py: {FLAGS.server} was not reached in {FLAGS.retries + 1} tries: {error}")
+        say(f"{_name()}: {FLAGS.server} was not reached in {FLAGS.retries + 1} tries: {error}")
         sys.exit(3)
     except remote.Refused as error:
-        say(f"client.py: {FLAGS.server} refused: {error}")
+        say(f"{_name()}: {FLAGS.server} refused: {error}")
         sys.exit(2)
     except (ValueError, OSError) as mistake:
-        say(f"client.py: {mistake}")
+        say(f"{_name()}: {mistake}")
         sys.exit(2)
     print(json.dumps(figures))
     sys.exit(int(figures["classified"] < figures["pictures"]))
@@ -202,7 +208,7 @@ def _parse(argv):
     try:
         return FLAGS(argv)
     except flags.Error as mistake:
-        say(f"client.py: {mistake}")
+        say(f"{_name()}: {mistake}")
         sys.exit(2)
 
 

@@ -41,7 +41,7 @@ try:
         from keras_resnet.serving.server.refusals import Refusal
         from keras_resnet.serving.server.service import Service
 except ImportError as missing:
-    start.end(2, f"local_server.py: {missing}: pip install 'keras-resnet-he[serving]'.")
+    start.end(2, f"{start.name()}: {missing}: pip install 'keras-resnet-he[serving]'.")
 from absl import flags
 
 FLAGS = flags.FLAGS

@@ -25,6 +25,7 @@ FLOORS = {
     "analysis": 4,
     "serving": 4,
     "commands": 5,
+    "__main__": 6,
 }  # a package, or a module beside them
 _MARKED = re.compile("(<!-- house -->\n).*?(<!-- /house -->)", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""What commands share."""
+"""The command `keras-resnet`, and what the scripts behind its verbs share."""
 
 from keras_resnet.support import lazy
 

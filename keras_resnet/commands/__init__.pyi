@@ -1,6 +1,8 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import command_line as command_line
+from . import dispatch as dispatch
+from . import help_texts as help_texts
 from . import label_files as label_files
 from . import networks as networks
 from . import pictures as pictures
@@ -9,3 +11,4 @@ from . import reports as reports
 from . import run as run
 from . import start as start
 from . import trusting as trusting
+from . import verbs as verbs

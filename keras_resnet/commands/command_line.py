@@ -1,8 +1,45 @@
 """Flags as all commands read them."""
 
 import os
+import pathlib
+import re
+from collections.abc import Container
+from typing import NamedTuple
 
 from absl import flags
+
+from keras_resnet.commands import verbs
+
+PRESET = "preset"
+_FLAG = re.compile(r"^--?(\w+)", re.MULTILINE)
+
+
+class Preset(NamedTuple):
+    """A flagfile that comes with the recipes: its path, and its first line, which says what it is."""
+
+    path: pathlib.Path
+    remark: str
+
+
+def define_preset() -> None:
+    """Defines --preset, which `parse` reads."""
+    flags.DEFINE_string(
+        PRESET, None, "Flags that the package has ready, by name; those behind it on the line win."
+    )
+
+
+def presets(known: Container[str]) -> dict[str, Preset]:
+    """{name: flagfile} of those whose flags a command takes.
+
+    Args:
+        known: the names of the command's flags.
+    """
+    found = {}
+    for path in sorted((verbs.home() / "recipes/flagfiles").glob("*.flags")):
+        text = path.read_text("utf-8")
+        if all(name in known or name.removeprefix("no") in known for name in _FLAG.findall(text)):
+            found[path.stem] = Preset(path, text.partition("\n")[0].lstrip("# "))
+    return found
 
 
 def its_flags(flag_values: flags.FlagValues, command: str = "__main__") -> list[flags.Flag]:
@@ -13,7 +50,8 @@ def its_flags(flag_values: flags.FlagValues, command: str = "__main__") -> list[
 
 
 def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Parses absl's flags; a `~` that begins a value is the home folder, since no shell sees it in `--data=~/x`.
+    """Parses absl's flags; a `~` that begins a value is the home folder, since no shell sees it in `--data=~/x`;
+    --preset stands for its flagfile, where the command has defined it.
 
     Returns:
         The arguments that are no flags, the command's name first.
@@ -32,7 +70,7 @@ def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
             ) from None
     for flag in its_flags(flag_values):  # or --helpshort would list the command's module alone
         flag_values.register_key_flag_for_module(argv[0], flag)
-    rest = flag_values(argv)
+    rest = flag_values(_with_presets(flag_values, argv))
     for name in flag_values:
         flag = flag_values[name]
         if isinstance(flag.value, str):
@@ -40,3 +78,29 @@ def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
         elif isinstance(flag.value, list):
             flag.value = [os.path.expanduser(v) if isinstance(v, str) else v for v in flag.value]
     return rest
+
+
+def _with_presets(flag_values, argv):
+    """The arguments, `--flagfile=PATH` in place of `--preset=NAME`: what stands behind it is read after it."""
+    if PRESET not in flag_values:
+        return argv
+    arguments, found = [], iter(argv)
+    for argument in found:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            return [*arguments, argument, *found]
+        if name in (f"--{PRESET}", f"-{PRESET}"):
+            value = value if equals else next(found, "")
+            argument = f"--flagfile={_preset(flag_values, value)}"
+        arguments.append(argument)
+    return arguments
+
+
+def _preset(flag_values, name):
+    known = presets(flag_values)
+    if name not in known:
+        raise flags.IllegalFlagValueError(
+            f"--{PRESET}={name} is none of this command's presets: {', '.join(known)}; a file of your own is "
+            "--flagfile=FILE."
+        )
+    return known[name].path

@@ -3,10 +3,10 @@
 import json
 import os
 import pathlib
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from keras_resnet.commands import verbs
 from keras_resnet.support import files
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -76,8 +76,8 @@ def command(script: str, *, folders: bool = True) -> str:
     """
     arguments = sys.argv[1:]
     if folders:
-        return shlex.join(["python", script, *arguments])
-    return " ".join(["python", script, *map(_bare, arguments)])
+        return verbs.typed(script, *arguments)
+    return " ".join([verbs.typed(script), *map(_bare, arguments)])
 
 
 def instructions() -> list[str]:

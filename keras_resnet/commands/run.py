@@ -10,7 +10,7 @@ from absl import flags
 from etils import epath
 
 from keras_resnet import weights
-from keras_resnet.commands import command_line
+from keras_resnet.commands import command_line, verbs
 from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, sources
 from keras_resnet.data.sources import layouts
@@ -28,6 +28,7 @@ def define(
 ) -> None:
     """Defines the flags of a training run, with these defaults."""
     define_workdir()
+    command_line.define_preset()
     flags.DEFINE_string("model", model, "Any name of keras_resnet.list_models().")
     flags.DEFINE_integer("steps", steps, "Updates in all.", lower_bound=1)
     flags.DEFINE_integer("batch_size", batch_size, "Pictures an update.", lower_bound=1)
@@ -66,7 +67,7 @@ def make_workdir(chief: bool = True) -> epath.Path:
     if FLAGS.export and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"--export writes TensorFlow's SavedModel, but KERAS_BACKEND is {keras.backend.backend()}: "
-            "export model.keras afterwards, by savedmodels/export.py on TensorFlow."
+            f"export model.keras afterwards, by {verbs.typed('savedmodels/export.py')} on TensorFlow."
         )
     workdir = epath.Path(FLAGS.workdir)
     try:
@@ -179,7 +180,7 @@ def refuse_small(split: dataset.Split | None, name: str) -> dataset.Split:
     if not isinstance(split.pictures, dataset.Encoded):
         raise ValueError(
             f"--data={FLAGS.data} has pictures of one small size, held as an array: "
-            "recipes/cifar10.py trains on those; this recipe takes a folder or zip."
+            f"{verbs.typed('recipes/cifar10.py')} trains on those; this recipe takes a folder or zip."
         )
     return split
 

@@ -33,6 +33,7 @@ def attach(package: str, **names: str) -> tuple[Callable, Callable]:
         return value
 
     def __dir__():
-        return sorted({*homes, *(module.name for module in pkgutil.iter_modules(here.__path__))})
+        modules = {module.name for module in pkgutil.iter_modules(here.__path__)}
+        return sorted({*homes, *(name for name in modules if name[0] != "_")})
 
     return __getattr__, __dir__
