@@ -12,6 +12,7 @@ help:
 	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
 	@echo "make campaign       kills, fuzzing, mutated pictures, requests to the server: hours, in search of faults"
 	@echo "make test-oldest    weights and files on the oldest TensorFlow and Keras that setup.py allows"
+	@echo "make docs           the pages of docs/ with the API, into site/"
 	@echo "make lint           ruff's lint and format; make format rewrites"
 
 demo: $(VENV)/.installed
@@ -53,10 +54,14 @@ test-oldest: $(VENV)-oldest/.installed
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb
 
+# Warnings are errors; the first page is site/index.html.
+docs: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 readme: $(VENV)/.installed-test
-	$(PY) tools/readme_tables.py README.md
-	$(PY) tools/readme_tables.py savedmodels/README.md
+	$(PY) tools/readme_tables.py README.md savedmodels/README.md docs/*.md
 	$(PY) tools/house.py CONTRIBUTING.md
+	$(PY) tools/house.py docs/house.md
 
 $(VENV)/.installed: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)
@@ -80,5 +85,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-backends test-serving test-oldest lint format campaign notebook readme
+.PHONY: help demo test test-all test-backends test-serving test-oldest lint format campaign notebook readme docs
 .PRECIOUS: $(VENV)-%/.installed

@@ -1,84 +1,92 @@
-"""The README's tables are what the graphs and the committed runs say, and its code runs."""
+"""The tables of the pages are what the graphs and the committed runs say, and their links lead somewhere."""
 
 import json
-import pathlib
 import re
 
+import pages
 import pytest
 
 import keras_resnet
 from keras_resnet import analysis
 from tools import house, readme_tables
 
-ROOT = pathlib.Path(keras_resnet.__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+ROOT = pages.ROOT
 QUICK = ["ResNet18", "ResNet50D", "ResNet20", "PlainNet56"]
+PLACES = {
+    "results": ["README.md", "docs/reproduce.md"],
+    "networks": ["docs/networks.md"],
+    "imagenet": ["docs/imagenet.md"],
+    "transfer": ["docs/transfer.md"],
+    "serving": ["docs/serve.md"],
+    "speed": ["docs/speed.md"],
+    "input": ["docs/speed.md"],
+    "inference": ["docs/speed.md"],
+    "campaign": ["docs/reliability.md"],
+    "differences": ["savedmodels/README.md"],
+}  # of each table the pages that have it
 
 
-def between(name):
-    return re.search(rf"<!-- {name} -->\n(.*?)\n?<!-- /{name} -->", README, re.DOTALL)[1]
+def test_every_table_is_where_it_belongs():
+    assert PLACES.keys() == readme_tables.TABLES.keys()
+    for table, places in PLACES.items():
+        found = [page for page in pages.PAGES if f"<!-- {table} -->" in page.read_text("utf-8")]
+        assert [pages.name(page) for page in found] == places
+
+
+@pytest.mark.parametrize("place", sorted({place for places in PLACES.values() for place in places}))
+def test_tables_are_what_was_measured(place, monkeypatch):
+    """Else: make readme."""
+    monkeypatch.delitem(readme_tables.TABLES, "networks")  # see below
+    text = (ROOT / place).read_text("utf-8")
+    assert readme_tables.update(text, readme_tables.tables_of(ROOT / place)) == text
+
+
+def network_table():
+    text = (ROOT / "docs/networks.md").read_text("utf-8")
+    return re.search(r"<!-- networks -->\n(.*?)\n?<!-- /networks -->", text, re.DOTALL)[1]
 
 
 def test_network_table_names_every_network_and_some_rows_are_the_graphs_own():
-    lines = between("networks").splitlines()
+    lines = network_table().splitlines()
     assert [line.split()[1] for line in lines[2:]] == keras_resnet.list_models()
     for expected in analysis.format_table(analysis.summary_table(names=QUICK)).splitlines():
         assert expected in lines
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_to_files_that_are_there(page):
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text("utf-8"))
-    for link in links:
-        assert link.startswith(("http", "mailto:")) or (ROOT / link).exists(), link
-
-
-def test_the_house_is_drawn_from_its_imports():
-    """Else: make readme."""
-    contributing = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    assert house.drawn(contributing) == contributing
-
-
 @pytest.mark.slow
 def test_network_table_is_the_graphs_own():
-    assert between("networks") == readme_tables.networks()
+    assert network_table() == readme_tables.networks()
 
 
-def test_results_table_is_the_committed_runs_own():
-    assert between("results") == readme_tables.results()
+@pytest.mark.parametrize("page", [*map(pages.name, pages.PAGES), "CONTRIBUTING.md"])
+def test_links_lead_to_files_that_are_there(page):
+    path = ROOT / page
+    text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert link.startswith(("http", "mailto:")) or (path.parent / link).exists(), link
 
 
-def test_speed_table_is_the_committed_benchmarks_own():
-    assert between("speed") == readme_tables.speed()
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/house.md"])
+def test_the_house_is_drawn_from_its_imports(page):
+    """Else: make readme."""
+    text = (ROOT / page).read_text("utf-8")
+    assert house.drawn(text) == text
 
 
-def test_imagenet_table_is_the_committed_runs_own():
-    assert between("imagenet") == readme_tables.imagenet()
+def test_the_picture_of_the_house_is_drawn_from_its_docstrings():
+    """Else: make readme."""
+    assert house.picture() == (ROOT / "docs/house.svg").read_text("utf-8")
 
 
-def test_transfer_table_is_the_committed_runs_own():
-    assert between("transfer") == readme_tables.transfer()
+def test_no_table_speaks_of_what_was_wished_for():
+    for page in pages.PAGES:
+        assert not re.search(r"^\|.*(asked for|\(missed\))", page.read_text("utf-8"), re.MULTILINE)
 
 
-def test_input_table_is_the_committed_benchmarks_own():
-    assert between("input") == readme_tables.input_pipeline()
-
-
-def test_inference_table_is_the_committed_benchmarks_own():
-    assert between("inference") == readme_tables.inference()
-
-
-def test_serving_table_is_the_committed_benchmarks_own():
-    assert between("serving") == readme_tables.serving()
-
-
-def test_campaign_table_is_the_committed_campaigns_own():
-    assert between("campaign") == readme_tables.campaign()
-
-
-def test_differences_are_the_committed_campaigns_own():
-    text = (ROOT / "savedmodels/README.md").read_text("utf-8")
-    assert readme_tables.update(text, {"differences": readme_tables.differences()}) == text
+def test_links_of_a_table_lead_from_its_page():
+    [transfer] = readme_tables.tables_of(ROOT / "docs/transfer.md").values()
+    assert "](../recipes/results/" in transfer and "](recipes" not in transfer
+    assert "](recipes/results/" in readme_tables.tables_of(ROOT / "README.md")["results"]
 
 
 def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
@@ -110,12 +118,3 @@ def test_update_wants_each_marker_once():
     )
     with pytest.raises(ValueError, match="it has 0"):
         readme_tables.update("nothing", {"t": "new"})
-
-
-def test_code_builds_a_network_for_sequences():
-    code = next(
-        b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "blocks.basic" in b
-    )
-    scope = {}
-    exec(code, scope)
-    assert scope["model"].output_shape == (None, 10)

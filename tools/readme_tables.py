@@ -1,7 +1,7 @@
-"""Writes the README's tables between their markers: networks from the built graphs, results and speed from committed
-runs.
+"""Writes the tables of README.md and docs/ between their markers: networks from the built graphs, results and speed
+from committed runs.
 
-    python tools/readme_tables.py README.md
+    python tools/readme_tables.py README.md savedmodels/README.md docs/*.md
 
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt. Runs whose
 flags differ in nothing but the seed share a line: their mean. The figure compared with is the paper's.
@@ -167,9 +167,7 @@ def step_row(name, figures) -> str:
 
 
 def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
-    """The committed output of benchmarks/input_pipeline.py: medians, and ratios with what was asked."""
-    if not path.exists():
-        return "No benchmark is committed yet."
+    """The committed output of benchmarks/input_pipeline.py: medians, and their ratios."""
     recorded = json.loads(path.read_text("utf-8"))
     lines = ["| | pictures/s | CPU ms a picture |", "| --- | ---: | ---: |"]
     for name, figures in recorded["pipelines"]["results"].items():
@@ -177,13 +175,11 @@ def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
             speed, cost = figures["pictures_per_second"], figures["cpu_ms"]
             bold = "**" if name.startswith("ours") else ""
             lines.append(f"| {bold}{name}{bold} | {speed:.0f} | {cost:.2f} |")
-    return "\n".join(lines + marks(recorded, ("pipelines", "colour", "memory")))
+    return "\n".join(lines + ratios(recorded, ("pipelines", "colour", "memory")))
 
 
 def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
-    """The committed output of benchmarks/inference.py: medians, and ratios with what was asked."""
-    if not path.exists():
-        return "No benchmark is committed yet."
+    """The committed output of benchmarks/inference.py: medians, and their ratios."""
     recorded = json.loads(path.read_text("utf-8"))
     one, many = (recorded[section]["results"] for section in ("one", "many"))
     right = recorded["accuracy"]["results"]
@@ -203,7 +199,7 @@ def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
             figure(right, name, "right", "d"),
         ]
         lines.append(f"| {words} | {' | '.join(cells)} |")
-    return "\n".join(lines + marks(recorded, ("one", "many", "files", "start", "accuracy")))
+    return "\n".join(lines + ratios(recorded, ("one", "many", "files", "start", "accuracy")))
 
 
 def serving(folder=ROOT / "benchmarks/results") -> str:
@@ -281,17 +277,14 @@ def figure(results, name, key, spec) -> str:
     return "" if found is None else format(found, spec)
 
 
-def marks(recorded, sections) -> list[str]:
-    """Lines with what the project asks of itself, and what was measured."""
-    lines = ["", "| ours over theirs | measured | asked for |", "| --- | ---: | ---: |"]
+def ratios(recorded, sections) -> list[str]:
+    """Lines with how many times as much ours takes or gives as another does."""
+    lines = ["", "| measured side by side | |", "| --- | ---: |"]
     for section in sections:
         for each in recorded.get(section, {}).get("marks", []):
             if each["measured"] is not None:
-                bound = "least" if "at_least" in each else "most"
-                asked = f"at {bound} {each[f'at_{bound}']}"
-                missed = "" if each["met"] else " (missed)"
                 what = BATCHES.get(section, "") + each["what"]
-                lines.append(f"| {what} | {each['measured']:.2f} | {asked}{missed} |")
+                lines.append(f"| {what} | {each['measured']:.2f} |")
     return lines
 
 
@@ -367,20 +360,28 @@ def update(text: str, tables: dict[str, str]) -> str:
 
 
 def tables_of(path) -> dict[str, str]:
-    """Of the README at the top, and of that of savedmodels/."""
-    if path.resolve().parent.name == "savedmodels":
-        return {"differences": differences()}
+    """The tables that a page has markers for, their links as they lead from there."""
+    up = os.path.relpath(ROOT, path.resolve().parent)
+    start = "" if up == "." else f"{up}/"
     return {
-        "networks": networks(),
-        "results": results(),
-        "imagenet": imagenet(),
-        "transfer": transfer(),
-        "speed": speed(),
-        "input": input_pipeline(),
-        "inference": inference(),
-        "serving": serving(),
-        "campaign": campaign(),
+        name: re.sub(r"\]\((?!https?:)", f"]({start}", TABLES[name]())
+        for name in re.findall(r"^<!-- (\w+) -->$", path.read_text("utf-8"), re.MULTILINE)
+        if name in TABLES
     }
+
+
+TABLES = {
+    "networks": networks,
+    "results": results,
+    "imagenet": imagenet,
+    "transfer": transfer,
+    "speed": speed,
+    "input": input_pipeline,
+    "inference": inference,
+    "serving": serving,
+    "campaign": campaign,
+    "differences": differences,
+}
 
 
 def main(path):
@@ -391,7 +392,8 @@ def main(path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not os.path.isfile(sys.argv[1]):
-        print("Usage: python tools/readme_tables.py README.md", file=sys.stderr)
+    if len(sys.argv) < 2 or not all(map(os.path.isfile, sys.argv[1:])):
+        print("Usage: python tools/readme_tables.py README.md docs/*.md", file=sys.stderr)
         sys.exit(2)
-    main(pathlib.Path(sys.argv[1]))
+    for page in sys.argv[1:]:
+        main(pathlib.Path(page))
