@@ -1,6 +1,6 @@
 """Fine-tuning: a trained network learns the classes of a folder of pictures.
 
-    python recipes/finetune.py --model=ResNet18 --weights=r18.safetensors --data=flowers/ --workdir=runs/flowers
+    python recipes/finetune.py --weights=r18.safetensors --data=flowers/ --workdir=runs/flowers
     python recipes/finetune.py --weights=r50.keras --data=cells.zip --mode=full --bn=recalibrate --rate=0.005
     --workdir=runs/cells
     python recipes/finetune.py --model=ResNet18 --weights=none --mode=full --bn=train --data=flowers/

@@ -7,7 +7,10 @@ from absl import flags
 
 from keras_resnet import applications, evaluation, weights
 from keras_resnet.commands import trusting
+from keras_resnet.commands.progress import say
 from keras_resnet.data import views
+from keras_resnet.networks import models
+from keras_resnet.networks.layers import Layers
 
 FLAGS = flags.FLAGS
 
@@ -17,7 +20,7 @@ def define() -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "Any name of keras_resnet.list_models(); a file that names its network needs none.",
+        "Any name of keras_resnet.list_models(); default: what the file says, or its tensors show.",
     )
     trusting.define_config()
 
@@ -63,8 +66,8 @@ def network(
         The network, ending in its classifier, and what was found in the file.
 
     Raises:
-        ValueError: --model contradicts the file or is missing, there is no classifier, or the network is not in the
-            table and --trust_config is not given.
+        ValueError: --model contradicts the file, or is missing and the tensors do not show it; there is no classifier;
+            or the network is not in the table and --trust_config is not given.
     """
     name = FLAGS.model
     if name:
@@ -86,9 +89,7 @@ def network(
                 "leave --model out."
             )
         return model, found
-    name = name or (found.contract.network if found.certain else None)
-    if not name:
-        raise ValueError(f"--model is missing: {path} holds weights alone; name their network.")
+    name = name or (found.contract.network if found.certain else None) or recognised(found)
     constructor = applications.get(name)
     if found.classes is not None:
         side = size or found.contract.size
@@ -101,6 +102,34 @@ def network(
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
     return model, found
+
+
+def recognised(found: weights.Found) -> str:
+    """The network of a file of weights that names none, by its tensors' names and shapes.
+
+    Raises:
+        ValueError: it is none of the table's, or several that are alike in these.
+    """
+
+    def build(name):
+        shape = (models.NETWORKS[name].size,) * 2 + (found.channels,)
+        return applications.get(name)(
+            include_top=found.classes is not None,
+            classes=found.classes or 1,
+            input_shape=shape,
+            layers=Layers(kernel_initializer=keras.initializers.Zeros),  # nobody runs it
+        )
+
+    names = weights.recognise.networks(found, build)
+    if len(names) == 1:
+        say(f"{found.name} has the tensors of {names[0]}; --model would say otherwise.")
+        return names[0]
+    why = (
+        f"fits {', '.join(names[:-1])} and {names[-1]} alike; say which"
+        if names
+        else "holds the weights of no network in the table"
+    )
+    raise ValueError(f"--model is missing: {found.path} {why}.")
 
 
 def view_of(model: keras.Model, contract: weights.Contract) -> tuple[int, int, str]:

@@ -12,6 +12,7 @@ from . import native as native
 from . import peers as peers
 from . import published as published
 from . import rebuild as rebuild
+from . import recognise as recognise
 from . import reference as reference
 from . import state_dicts as state_dicts
 from . import tensors as tensors

@@ -13,8 +13,8 @@ from keras_resnet.weights import contract as contracts
 from keras_resnet.weights.contract import Contract, normalisation
 
 # The paper's networks and those whose bottlenecks stride on the 3x3: alike in all shapes.
-_TWINS = {f"ResNet{n}": f"ResNet{n}V1_5" for n in (50, 101, 152)}
-_TWINS |= {v1_5: v1 for v1, v1_5 in _TWINS.items()}
+TWINS = {f"ResNet{n}": f"ResNet{n}V1_5" for n in (50, 101, 152)}
+TWINS |= {v1_5: v1 for v1, v1_5 in TWINS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Found:
             f"{self.path} was trained with preprocessing={own!r}, not {asked!r}: leave preprocessing "
             "out, and the network takes its weights' own."
         )
+
+    def fits(self, model: keras.Model) -> bool:
+        """Whether `load` would take these tensors by their names and shapes; no value is read."""
+        if self.peer == "keras":
+            return native.fits(model, self.content)
+        if self.peer == "keras.applications":
+            return model.name.lower() == self.content.lower()
+        return not peers.differences(model, self.content, self.peer)[0]
 
     def load(self, model: keras.Model) -> None:
         """Gives `model`, of the same form, classes and channels, the weights: all or none.
@@ -180,17 +188,17 @@ def _check_network(found, network):
     theirs = found.contract.network if found.certain else None
     if network and theirs and theirs in models.NETWORKS and theirs != network:
         why = ""
-        if _TWINS.get(network) == theirs:
+        if TWINS.get(network) == theirs:
             why = " (the same shapes, but another convolution of a block strides)"
         raise ValueError(
             f"{found.path} holds the weights of {theirs}, not of {network}{why}: build "
             f"keras_resnet.{theirs}."
         )
-    if network in _TWINS and not theirs:
+    if network in TWINS and not theirs:
         if found.peer in ("torchvision", "timm") and network.endswith("V1_5"):
             return  # the convention of both
         warnings.warn(
-            f"{found.path} does not say whether it is of {network} or of {_TWINS[network]}, whose shapes are "
+            f"{found.path} does not say whether it is of {network} or of {TWINS[network]}, whose shapes are "
             "the same: compare a known answer before you trust it. Files written by "
             "keras_resnet.weights.save and recipes/convert.py do say.",
             stacklevel=5,

@@ -107,16 +107,24 @@ def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
     Raises:
         ValueError: its tensors are not the model's; the rest of a sentence.
     """
-    # Keras writes the form of looped blocks along.
-    forms = [v for layer in model.layers if isinstance(layer, Repeat) for v in layer.block.weights]
-    shapes, wanted = list(found.values()), [tuple(v.shape) for v in [*model.weights, *forms]]
-    if sorted(shapes) != sorted(wanted):
-        raise ValueError(_difference(shapes, wanted))
+    if not fits(model, found):
+        raise ValueError(_difference(list(found.values()), _shapes(model)))
     try:
         with suffixed(path) as named:
             model.load_weights(named)
     except Exception as error:
         raise ValueError(first_line(error)) from error
+
+
+def fits(model: keras.Model, found: dict[str, tuple]) -> bool:
+    """Whether a file's tensors, as `shapes` gave them, have the shapes of the model's."""
+    return sorted(found.values()) == sorted(_shapes(model))
+
+
+def _shapes(model):
+    # Keras writes the form of looped blocks along.
+    forms = [v for layer in model.layers if isinstance(layer, Repeat) for v in layer.block.weights]
+    return [tuple(v.shape) for v in [*model.weights, *forms]]
 
 
 @contextlib.contextmanager

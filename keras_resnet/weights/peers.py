@@ -127,23 +127,33 @@ def load(model: keras.Model, found: tensors.Tensors, form: str) -> None:
     Raises:
         ValueError: they do not fit, or hold what is no number; the rest of a sentence.
     """
-    ours = {names.FORMS[form].name(place.layer, place.variable): place for place in places(model)}
-    differences = [
-        f"{name} {found[name]} is not in the network" for name in found if name not in ours
-    ]
-    for name, place in ours.items():
-        if name not in found:
-            differences.append(f"{name} {_theirs(place)} is not in the file")
-        elif _fitted(found[name], len(place.shape)) != place.shape:
-            differences.append(f"{name} is {found[name]}, the network's {_theirs(place)}")
-    if differences:
-        raise ValueError(
-            f"{len(differences)} of {len(ours)} tensors differ: {'; '.join(differences[:5])}"
-        )
+    apart, ours = differences(model, found, form)
+    if apart:
+        raise ValueError(f"{len(apart)} of {len(ours)} tensors differ: {'; '.join(apart[:5])}")
     values = {name: found.read(name) for name in ours}
     check_finite(values.items())
     for name, place in ours.items():
         place.write(names.to_ours(values[name], place.shape))
+
+
+def differences(
+    model: keras.Model, found: tensors.Tensors, form: str
+) -> tuple[list[str], dict[str, Place]]:
+    """A clause for each tensor in which a network of ours and a peer's differ by name or shape, and the network's
+    tensors by the peer's names."""
+    try:
+        ours = {
+            names.FORMS[form].name(place.layer, place.variable): place for place in places(model)
+        }
+    except ValueError as error:  # it has a layer that the peer's networks never have
+        return [str(error)], {}
+    apart = [f"{name} {found[name]} is not in the network" for name in found if name not in ours]
+    for name, place in ours.items():
+        if name not in found:
+            apart.append(f"{name} {_theirs(place)} is not in the file")
+        elif _fitted(found[name], len(place.shape)) != place.shape:
+            apart.append(f"{name} is {found[name]}, the network's {_theirs(place)}")
+    return apart, ours
 
 
 def check_finite(named):
