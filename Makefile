@@ -62,6 +62,8 @@ readme: $(VENV)/.installed-test
 	$(PY) tools/readme_tables.py README.md savedmodels/README.md docs/*.md
 	$(PY) tools/house.py CONTRIBUTING.md
 	$(PY) tools/house.py docs/house.md
+	$(PY) tools/models.py
+	$(PY) tools/help.py
 
 $(VENV)/.installed: setup.py tools/venv.sh
 	sh tools/venv.sh $(VENV)

@@ -68,6 +68,7 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.150",
             "ruff==0.17.5",
+            "setuptools>=77",  # builds the wheel that is tested
             # what editors and type checkers see
             "pyright[nodejs]>=1.1.414",
             "jedi>=0.20",

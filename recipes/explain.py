@@ -26,9 +26,9 @@ from absl import flags
 from PIL import Image
 
 from keras_resnet import evaluation
-from keras_resnet.commands import networks
+from keras_resnet.commands import networks, picture_files
 from keras_resnet.commands.progress import say
-from keras_resnet.data import images, views
+from keras_resnet.data import views
 from keras_resnet.data.sources import listing
 from keras_resnet.evaluation import grad_cam
 from keras_resnet.support import files, labels
@@ -51,19 +51,19 @@ BATCH = 16  # pictures a step
 
 def main() -> dict:
     tf.get_logger().setLevel("ERROR")  # it warns that each size is traced
-    paths, root = found_pictures()
+    paths, root = picture_files.found(FLAGS.pictures)
     model, found = networks.network(FLAGS.weights)
     contract = found.contract
     crop = networks.view_of(model, contract)
     net = evaluation.logits(model, crop[:1] * 2)
-    names = class_names(net, contract)
+    names = networks.class_names(net.output_shape[-1], contract)
     asked = asked_class(names, contract)
     out = made_folder()
 
     view, rows = views.center(*crop), []
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
-        seen = np.stack([view(decoded(path)).numpy() for path in some])
+        seen = np.stack([view(picture_files.decoded(path)).numpy() for path in some])
         wanted = None if asked is None else np.full(len(some), asked)
         heat, classes, probabilities = grad_cam.grad_cam(net, seen, wanted, FLAGS.stage)
         sheets = np.concatenate([seen, grad_cam.overlay(seen, heat)], axis=2)
@@ -81,24 +81,6 @@ def main() -> dict:
     return {"pictures": len(rows), "explained": rows}
 
 
-def found_pictures():
-    """The paths, and the folder that their names begin at."""
-    path = pathlib.Path(FLAGS.pictures)
-    if path.is_file():
-        return [path], path.parent
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"There is no file or folder {FLAGS.pictures!r}: expected a picture, or a folder of them."
-        )
-    listed = listing.folder(path)
-    if remarks := listed.remarks():
-        say(remarks)
-    found = [path / name for name in listed.pictures()]
-    if not found:
-        raise ValueError(f"{path} holds no pictures ({', '.join(listing.SUFFIXES)}).")
-    return found, path
-
-
 def made_folder():
     out = pathlib.Path(FLAGS.out)
     try:
@@ -106,21 +88,6 @@ def made_folder():
     except OSError as error:
         raise OSError(f"--out={out} cannot be used ({error.strerror}): name a folder.") from None
     return out
-
-
-def decoded(path):
-    try:
-        return images.decode(listing.read(path))
-    except ValueError as error:
-        raise ValueError(f"{listing.shown(str(path))}: {error}: repair or remove it.") from None
-
-
-def class_names(net, contract):
-    classes = net.output_shape[-1]
-    if len(contract.class_names) == classes:
-        return contract.class_names
-    readable = list(labels.imagenet_classes().values())
-    return readable if len(readable) == classes else [str(i) for i in range(classes)]
 
 
 def asked_class(names, contract):

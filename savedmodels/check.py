@@ -31,8 +31,8 @@ import keras_resnet_he
 keras_resnet_he.check()
 from keras_resnet.commands import start, trusting
 from keras_resnet.commands.progress import say
-from keras_resnet.serving import environment, file_operations, versions
-from keras_resnet.support import errors, quiet
+from keras_resnet.serving import environment, file_operations, saved_model, versions
+from keras_resnet.support import quiet
 
 start.prepare(__name__, keras=False)
 environment.prepare()
@@ -73,17 +73,9 @@ def check(folder):
     """The figures, and what does not agree, each a clause."""
     file_operations.check(folder, FLAGS.allow_file_operations)
     began = time.perf_counter()
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder} cannot be loaded as a SavedModel: {errors.first_line(error)}"
-        ) from None
+    loaded = saved_model.load(folder, ("serving_default", saved_model.SIGNATURE))
     load_seconds = time.perf_counter() - began
     signatures = loaded.signatures
-    for name in ("serving_default", "predict_bytes"):
-        if name not in signatures:
-            raise ValueError(f"{folder} has no signature {name}: export it by export.py.")
     card = read_card(folder)
     live = ask_live(card)
     files = np.split(live["files"], np.cumsum(live["lengths"])[:-1])

@@ -19,7 +19,12 @@ SCRIPTS = [
     for folder in ("recipes", "savedmodels", "benchmarks", "benchmarks/campaign")
     for path in sorted((ROOT / folder).glob("*.py"))
 ]
-TAKE_ARGUMENTS = ("savedmodels/check.py", "savedmodels/client.py")
+TAKE_ARGUMENTS = (
+    "recipes/models.py",
+    "recipes/predict.py",
+    "savedmodels/check.py",
+    "savedmodels/client.py",
+)
 NO_FLAGS = ("tests/serving_kit.py",)
 
 

@@ -2,8 +2,9 @@
 
     python tools/help.py
 
-Groups are the comments `# --- title` between a script's flags; presets are the flagfiles whose flags it has all. The
-last line is JSON: the file, and of each verb how many flags it takes.
+Groups are the comments `# --- title` between a script's flags, and without one the modules of keras_resnet.commands
+that define them for several scripts; presets are the flagfiles whose flags a script has all. The last line is JSON: the
+file, and of each verb how many flags it takes.
 """
 
 import ast
@@ -23,7 +24,18 @@ from absl import app, flags
 from keras_resnet.commands import command_line, help_texts, start, verbs
 
 FLAGS = flags.FLAGS
-OPERANDS = {"check": "PATH", "query": "PICTURE..."}
+OPERANDS = {
+    "check": "PATH",
+    "query": "PICTURE...",
+    "models": "[PATTERN...]",
+    "predict": "[PICTURE...]",
+}
+_TITLES = {  # of modules
+    "run": "The run",
+    "networks": "The network, and how it sees pictures",
+    "label_files": "Labels",
+    "trusting": "Trust",
+}
 _VALUES = {"int": "N", "float": "X", "string": "TEXT", "comma separated list of strings": "A,B"}
 _FLAGFILE = re.compile(r"--flagfile=recipes/flagfiles/(\w+)\.flags")
 
@@ -43,16 +55,17 @@ def _of_script(verb, script):
     text = path.read_text("utf-8")
     found, needed = _defined(path)
     groups = {}
-    for line, flag in found:
-        groups.setdefault(_heading(text, line), []).append(_flag(flag, needed))
+    for line, module, flag in found:
+        groups.setdefault(_heading(text, line, module), []).append(_flag(flag, needed))
+    groups = {help_texts.MAIN: groups.pop(help_texts.MAIN, None), **groups}  # these first
     summary, examples, rest = _docstring(text, script)
-    names = {flag.name for _, flag in found}
+    names = {flag.name for *_, flag in found}
     return {
         "operands": OPERANDS.get(verb, ""),
         "summary": summary,
         "examples": examples,
         "text": rest,
-        "groups": list(groups.items()),
+        "groups": [list(group) for group in groups.items() if group[1]],
         "presets": {
             name: preset.remark
             for name, preset in command_line.presets(names).items()
@@ -62,15 +75,19 @@ def _of_script(verb, script):
 
 
 def _defined(path):
-    """[(line of the script, flag)] in order, and the names of those that must be given."""
+    """[(line of the script, module that defines it for several or "", flag)] in order, and the names of those that
+    must be given."""
     before, keras = {*FLAGS}, sys.modules.get("keras")
-    lines, needed = {}, []
+    places, needed = {}, []
 
     def define(values, name, flag, define=flags.FlagValues.__setitem__):
-        frame = inspect.currentframe()
+        frame, module = inspect.currentframe(), ""
         while frame and frame.f_code.co_filename != str(path):
+            folder, _, file = frame.f_globals["__name__"].rpartition(".")
+            module = file if folder == "keras_resnet.commands" else module
             frame = frame.f_back
-        lines.setdefault(name, frame and frame.f_lineno)
+        if frame:
+            places.setdefault(name, (frame.f_lineno, module))
         define(values, name, flag)
 
     def run(main, required=(), **_):
@@ -83,17 +100,19 @@ def _defined(path):
         mock.patch.object(sys, "argv", [str(path)]),
     ):
         runpy.run_path(str(path), run_name="__main__")
-        own = sorted(command_line.its_flags(FLAGS), key=lambda flag: lines[flag.name])
+        own = sorted(command_line.its_flags(FLAGS), key=lambda flag: places[flag.name][0])
     for name in {*FLAGS} - before:
         delattr(FLAGS, name)
     if keras:  # check.py hides it
         sys.modules["keras"] = keras
-    return [(lines[flag.name], flag) for flag in own], needed
+    return [(*places[flag.name], flag) for flag in own], needed
 
 
-def _heading(text, line):
+def _heading(text, line, module):
     above = re.findall(r"^# --- (.+)$", "".join(text.splitlines(True)[:line]), re.MULTILINE)
-    return above[-1] if above else "flags"
+    if above:
+        return above[-1].capitalize()
+    return _TITLES[module] if module else help_texts.MAIN
 
 
 def _flag(flag, needed):
@@ -141,7 +160,8 @@ def _docstring(text, script):
 
 
 def _by_verbs(text):
-    """Scripts by the names of their verbs."""
+    """Scripts by the names of their verbs, flagfiles by those of presets."""
+    text = re.sub(r"(?:recipes/)?flagfiles/(\w+)\.flags", r"--preset=\1", text)
     for verb, script in _scripts().items():
         folder, name = script.split("/")
         text = re.sub(rf"(?<![\w/])(?:{folder}/)?{re.escape(name)}", f"`{verb}`", text)

@@ -10,6 +10,7 @@ import textwrap
 from keras_resnet.commands import verbs
 
 FILE = pathlib.Path(__file__).with_name("help.json")
+MAIN = "Flags"  # of a verb alone
 _INDENT = 26  # columns, of what stands beside a flag
 _WIDEST = 110  # columns
 
@@ -81,7 +82,7 @@ def of(verb: str) -> str:
         )
     lines += ["", known["text"]] if known["text"] else []
     for title, flags in known["groups"]:
-        lines += ["", f"{title[:1].upper()}{title[1:]}:"]
+        lines += ["", f"{title}:"]
         lines += _rows([(_spelt(flag), _meaning(flag)) for flag in flags], _INDENT)
     if known["presets"]:
         lines += ["", "Presets, by --preset=NAME; flags behind it win:"]

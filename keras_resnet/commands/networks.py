@@ -1,6 +1,7 @@
 """A trained network from --model and --weights, and how it is shown pictures."""
 
 import zipfile
+from collections.abc import Sequence
 
 import keras
 from absl import flags
@@ -11,6 +12,7 @@ from keras_resnet.commands.progress import say
 from keras_resnet.data import views
 from keras_resnet.networks import models
 from keras_resnet.networks.layers import Layers
+from keras_resnet.support import labels
 
 FLAGS = flags.FLAGS
 
@@ -130,6 +132,14 @@ def recognised(found: weights.Found) -> str:
         else "holds the weights of no network in the table"
     )
     raise ValueError(f"--model is missing: {found.path} {why}.")
+
+
+def class_names(classes: int, contract: weights.Contract) -> Sequence[str]:
+    """Names of a network's classes: what the weights carry, or ImageNet's where they are as many, or numbers."""
+    if len(contract.class_names) == classes:
+        return contract.class_names
+    readable = list(labels.imagenet_classes().values())
+    return readable if len(readable) == classes else [str(i) for i in range(classes)]
 
 
 def view_of(model: keras.Model, contract: weights.Contract) -> tuple[int, int, str]:

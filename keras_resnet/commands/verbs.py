@@ -4,6 +4,7 @@ import difflib
 import pathlib
 import shlex
 import sys
+from collections.abc import Iterable
 
 PROGRAM = "keras-resnet"
 TRAIN = "train"  # with the name of a recipe behind it
@@ -17,6 +18,7 @@ VERBS = {
     "check": "savedmodels/check.py",
     "serve": "savedmodels/local_server.py",
     "query": "savedmodels/client.py",
+    "models": "recipes/models.py",
 }
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
@@ -61,7 +63,7 @@ def script_of(words: list[str]) -> tuple[str, str, list[str]]:
         )
     recipe = rest[0].removesuffix(".py")
     if recipe not in known:
-        meant = _nearest(recipe, known) or f"the recipes are {', '.join(known)}."
+        meant = nearest(recipe, known) or f"the recipes are {', '.join(known)}."
         raise Unknown(f"There is no recipe {rest[0]!r}: {meant}")
     return f"{TRAIN} {recipe}", known[recipe], rest[1:]
 
@@ -72,10 +74,11 @@ def _meant(verb, known):
     if verb in by_script:
         return f"did you mean {by_script[verb]}?"
     verbs = [TRAIN, *VERBS]
-    return _nearest(verb, verbs) or f"the verbs are {', '.join(verbs)}."
+    return nearest(verb, verbs) or f"the verbs are {', '.join(verbs)}."
 
 
-def _nearest(name, known):
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "did you mean X or Y?" of the known names that are spelt like one, or ""."""
     lower = {each.lower(): each for each in known}
     near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=3)]
     return f"did you mean {' or '.join(near)}?" if near else ""

@@ -10,6 +10,7 @@ from . import file_operations as file_operations
 from . import fold as fold
 from . import remote as remote
 from . import samples as samples
+from . import saved_model as saved_model
 from . import server as server
 from . import versions as versions
 from . import warmup as warmup

@@ -15,7 +15,7 @@ from typing import Any
 from etils import epath
 
 from keras_resnet.data.sources import tfrecord
-from keras_resnet.serving import environment, file_operations
+from keras_resnet.serving import environment, file_operations, saved_model
 
 # `items_of` and `shards_of` are for callers, who had them here before they had a file of their own.
 from keras_resnet.serving.batch_input import Archives, Item, Shard, items_of, read, shards_of  # noqa: F401
@@ -29,7 +29,6 @@ except ImportError as error:
         f"Prediction over many machines needs Apache Beam ({error}): pip install 'keras-resnet-he[beam]'."
     ) from None
 
-SIGNATURE = "predict_bytes"
 FORMATS = ("jsonl", "parquet")
 
 
@@ -116,7 +115,7 @@ class SavedModel(base.ModelHandler):
         model: Any,
         inference_args: dict[str, Any] | None = None,
     ) -> list[list[dict]]:
-        function = model.signatures[SIGNATURE]
+        function = model.signatures[saved_model.SIGNATURE]
         return [self._shard(function, contents) for contents in batch]
 
     def batch_elements_kwargs(self) -> dict[str, int]:
@@ -133,9 +132,8 @@ class SavedModel(base.ModelHandler):
         places = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
         for start in range(0, len(places), self._batch_size):
             some = places[start : start + self._batch_size]
-            for i, answer in zip(
-                some, _predict(function, [contents[i] for i in some]), strict=True
-            ):
+            found = saved_model.answers(function, [contents[i] for i in some])
+            for i, answer in zip(some, found, strict=True):
                 answers[i] = answer
         return answers
 
@@ -190,30 +188,6 @@ def write(shard: Shard, rows: Sequence[dict], output: str, count: int, form: str
 
 
 # --- answers
-
-
-def _predict(function, contents):
-    """Should one stop the graph, which an export's never does, it alone is bad."""
-    import tensorflow as tf
-
-    try:
-        outputs = {k: v.numpy() for k, v in function(image_bytes=tf.constant(contents)).items()}
-    except tf.errors.InvalidArgumentError as error:
-        if len(contents) == 1:
-            return [{"reason": " ".join(error.message.split())[:200]}]
-        return [answer for content in contents for answer in _predict(function, [content])]
-    return [
-        {
-            "classes": [name.decode() for name in outputs["classes"][i]],
-            "scores": [
-                float(str(score)) for score in outputs["scores"][i]
-            ],  # the float32's own digits
-            "indices": outputs["indices"][i].tolist(),
-        }
-        if outputs["valid"][i]
-        else {"reason": outputs["reason"][i].decode()}
-        for i in range(len(contents))
-    ]
 
 
 def _lines(rows):

@@ -1,32 +1,14 @@
 """The command `keras-resnet`: which script a verb runs, as what, and what is said of verbs that are none."""
 
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
+from console import command
 
 from keras_resnet.commands import verbs
 
 ROOT = pathlib.Path(__file__).parents[2]
-# `python -m keras_resnet` in a process that tells afterwards what it has imported of what takes long.
-_COUNTED = """
-import atexit, json, runpy, sys
-heavy = ("numpy", "keras", "tensorflow", "jax", "torch", "absl")
-atexit.register(lambda: print("imported", [name for name in heavy if name in sys.modules], file=sys.stderr))
-sys.argv[0] = "keras-resnet"
-runpy.run_module("keras_resnet", run_name="__main__")
-"""
-
-
-def command(folder, *words, code=None, **env):
-    """The finished `python -m keras_resnet WORDS...`."""
-    begun = ["-c", code] if code else ["-m", "keras_resnet"]
-    return subprocess.run(
-        [sys.executable, *begun, *words], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-    )  # fmt: skip
 
 
 def test_every_script_is_there_and_has_one_verb():
@@ -63,7 +45,7 @@ def test_recipes_are_found_not_listed(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_a_wrong_verb_is_one_sentence(tmp_path, words, sentence):
-    ended = command(tmp_path, *words, code=_COUNTED)
+    ended = command(tmp_path, *words, counted=True)
     said, imported = ended.stderr.splitlines()
     assert (ended.returncode, imported) == (2, "imported []")
     assert said.startswith(f"keras-resnet: {sentence}") and not ended.stdout
