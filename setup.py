@@ -62,7 +62,7 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
         "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py
         "beam": ["apache-beam>=2.77", "pyarrow>=17"],
-        "docs": ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"],
+        "docs": ["mkdocs-material>=9.8.2", "mkdocstrings[python]>=1.0.8"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.8",
@@ -77,8 +77,8 @@ setup(
             "nbformat>=5.10",
             "ipykernel>=6.29",
             # the pages of docs/
-            "mkdocs-material>=9.7",
-            "mkdocstrings[python]>=1.0",
+            "mkdocs-material>=9.8.2",
+            "mkdocstrings[python]>=1.0.8",
             # the schemas of recipes/cluster's manifests
             "pyyaml>=6.0.3",
             "kubeflow-trainer-api>=2.3.0",
