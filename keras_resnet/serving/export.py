@@ -22,7 +22,7 @@ import numpy as np
 from keras_resnet.data import views
 from keras_resnet.evaluation import scores
 from keras_resnet.networks.layers import building
-from keras_resnet.serving import decoding
+from keras_resnet.serving import decoding, explaining
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
@@ -55,6 +55,10 @@ def save(
       picture leaves the others alone: its reason is one of `REASONS`, its classes are "", scores 0, indices -1.
       Files are decoded side by side on all cores; what `data.images.decode` refuses as too large, by its header, is
       too_large here. EXIF orientation is not applied (see `data.images.decode`).
+    - explain_bytes: "image_bytes" as above, "class_index" int32 [N], -1 for the best class -> "heat" [N,h,w], Grad-CAM
+      as `evaluation.grad_cam` has it, of the last stage; "picture_bytes" string [N], a PNG of what the network saw,
+      which the heat lies on; "classes" string, "scores" and "indices" int32, all [N], of the class; "valid" and
+      "reason" as above. Left out where the layers' names tell no stages (`networks.pyramids`).
 
     Args:
         model: a classifier of pictures with 1 or 3 channels, ending in softmax or logits.
@@ -176,7 +180,10 @@ class _Classifier:
                     layer.convolution_op = _grouped(layer)
                     layer.use_bias = False
             dense = [layer for layer in folded.layers if isinstance(layer, keras.layers.Dense)][-1]
-            both = keras.Model(folded.inputs, [folded.outputs[0], dense.input])
+            maps = explaining.last_maps(folded)
+            self.has_maps = maps is not None
+            seen = [maps] if self.has_maps else []
+            both = keras.Model(folded.inputs, [folded.outputs[0], dense.input, *seen])
         activation = folded.layers[-1].activation
         logits = activation is not keras.activations.softmax
         weights = [
@@ -188,14 +195,22 @@ class _Classifier:
             [tf.Variable(value, trainable=False) for value in values] for values in weights
         ]
 
-        def compute(pictures):
+        def called(pictures):
             read = [[tf.convert_to_tensor(variable) for variable in group] for group in held]
             with building():
-                (scores, features), _ = both.stateless_call(*read, pictures, training=False)
-            return tf.nn.softmax(scores) if logits else scores, tf.cast(features, tf.float32)
+                answers, _ = both.stateless_call(*read, pictures, training=False)
+            return tf.nn.softmax(answers[0]) if logits else answers[0], *answers[1:]
+
+        def compute(pictures):
+            probabilities, features, *_ = called(pictures)
+            return probabilities, tf.cast(features, tf.float32)
 
         spec = tf.TensorSpec([None, *self.shape], tf.float32)
         self.compute = tf.function(compute, input_signature=[spec], autograph=False)
+        ordered = [*both.trainable_variables, *both.non_trainable_variables]
+        place = next(i for i, variable in enumerate(ordered) if variable is dense.kernel)
+        self.kernel = [*held[0], *held[1]][place]
+        self.called = called
 
     def answers(self, pictures):
         """`compute` for N from 0 on: TensorFlow's fused convolutions take no empty batch."""
@@ -291,4 +306,6 @@ def _write(classifier, text, top, webp, folder):
         "features": on(tf.uint8, "features", 1),
         "predict_bytes": predict_bytes,
     }
+    if classifier.has_maps:
+        signatures["explain_bytes"] = explaining.signature(classifier, module.names, webp)
     tf.saved_model.save(module, str(folder), signatures)

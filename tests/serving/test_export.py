@@ -193,6 +193,10 @@ def test_names_of_inputs_and_outputs(served):
         "serving_float": ({"pictures"}, {"probabilities"}),
         "features": ({"pictures"}, {"features"}),
         "predict_bytes": ({"image_bytes"}, {"classes", "scores", "indices", "valid", "reason"}),
+        "explain_bytes": (
+            {"image_bytes", "class_index"},
+            {"heat", "picture_bytes", "classes", "scores", "indices", "valid", "reason"},
+        ),
     }
 
 
