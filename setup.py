@@ -29,6 +29,7 @@ setup(
     package_data={
         "": ["*.pyi", "py.typed"],
         "keras_resnet.commands": ["*.json"],
+        "keras_resnet.serving.server": ["page/*"],
         "keras_resnet.support": ["*.txt"],
         "keras_resnet.recipes": ["flagfiles/*.flags", "cluster/*"],
         "keras_resnet.savedmodels": ["*.md", "*.yml", "*.yaml", "*.config", "*.sh", "*.c"],
@@ -58,6 +59,7 @@ setup(
             "tensorflow-serving-api>=2.20",
             "aiohttp>=3.14",
             "grpcio>=1.66",
+            "prometheus_client>=0.26",
         ],
         "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
         "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py
@@ -89,6 +91,10 @@ setup(
             "requests>=2.32",
             "kubernetes-validate>=1.30",
             "check-jsonschema>=0.30",
+            "prometheus_client>=0.26",
+            "tritonclient[http]>=2.73",  # another project's client of the Open Inference Protocol
+            "openapi-spec-validator>=0.9",
+            "playwright>=1.65",  # the page, in Debian's chromium
             # batch prediction, and the executors that exports are held against
             "apache-beam>=2.77",
             "pyarrow>=17",

@@ -37,7 +37,7 @@ try:
         from google.protobuf import text_format
         from tensorflow_serving.config import model_server_config_pb2
 
-        from keras_resnet.serving.server import intake, queue, rest, rpc, servables
+        from keras_resnet.serving.server import intake, metrics, queue, rest, rpc, servables
         from keras_resnet.serving.server.refusals import Refusal
         from keras_resnet.serving.server.service import Service
 except ImportError as missing:
@@ -136,8 +136,9 @@ async def serve() -> dict:
     for name in ("aiohttp", "grpc"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connections = intake.Connections(FLAGS.max_connections, FLAGS.receive_seconds)
+    measured = metrics.Metrics(service, connections)
     runner = web.AppRunner(
-        rest.application(service, connections),
+        rest.application(service, connections, measured),
         access_log=None,
         shutdown_timeout=FLAGS.grace_seconds,
         auto_decompress=False,
@@ -147,7 +148,7 @@ async def serve() -> dict:
     listener = await asyncio.get_running_loop().create_server(
         lambda: connections.accept(runner.server()), FLAGS.host, FLAGS.rest_api_port
     )
-    server = rpc.server(service, FLAGS.max_connections, FLAGS.receive_seconds)
+    server = rpc.server(service, measured, FLAGS.max_connections, FLAGS.receive_seconds)
     try:
         port = server.add_insecure_port(f"{FLAGS.host}:{FLAGS.port}")
     except RuntimeError:

@@ -29,6 +29,11 @@ class Held:
     def __init__(self, most: int):
         self._most, self._now = most, 0
 
+    @property
+    def now(self) -> int:
+        """Bytes that are held."""
+        return self._now
+
     @contextlib.contextmanager
     def bytes(self) -> Iterator[Callable[[int], None]]:
         """Gives ``hold(count)``, which counts bytes until the end of the block.

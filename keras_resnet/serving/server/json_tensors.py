@@ -9,6 +9,7 @@ import binascii
 import itertools
 import json
 import re
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def answer(outputs: dict[str, np.ndarray], by_row: bool) -> dict:
     """
     if not outputs:
         raise ValueError("The signature has no outputs.")
-    columns = {name: _plain(name, array) for name, array in outputs.items()}
+    columns = {name: plain(name, array) for name, array in outputs.items()}
     if not by_row:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
     for name, array in outputs.items():
@@ -147,7 +148,7 @@ def _from_rows(instances, dtypes, most_rows):
                     raise ValueError(
                         f"JSON object: does not have named input: {_shown(name)[1:-1]}"
                     )
-                columns[name].append(_array(value, dtypes[name]))
+                columns[name].append(array(value, dtypes[name]))
             except ValueError as mistake:
                 raise ValueError(
                     f"{at} of 'instances' list. Error: INVALID_ARGUMENT: {mistake}"
@@ -178,7 +179,7 @@ def _from_columns(inputs, dtypes, most_rows):
         if name not in inputs:
             raise ValueError(f"Missing named input: {name} in 'inputs' object.")
         _check_rows(inputs[name], most_rows)
-    return {name: _array(inputs[name], dtype) for name, dtype in dtypes.items()}
+    return {name: array(inputs[name], dtype) for name, dtype in dtypes.items()}
 
 
 def _check_rows(value, most):
@@ -187,10 +188,13 @@ def _check_rows(value, most):
         raise ValueError(f"Task size {len(value)} is larger than maximum input batch size {most}")
 
 
-def _array(value, dtype):
+def array(value: Any, dtype: np.dtype) -> np.ndarray:
     """A nested list of values -> an array; all values of a level at once where nothing is wrong.
 
     NumPy alone is not asked: it takes numbers with one long text among them for texts that are all as long.
+
+    Raises:
+        ValueError: the list is ragged, or a value is not of that dtype (`object`: strings).
     """
     shape, leaves = [], [value]
     while (types := set(map(type, leaves))) == {list} and len(sizes := set(map(len, leaves))) == 1:
@@ -247,7 +251,7 @@ def _refuse_ragged(value, level, shape):
 def _leaf(value, dtype):
     if dtype.kind == "O":
         if _is_base64(value):
-            return _decoded(value["b64"])
+            return decoded(value["b64"])
         if isinstance(value, dict):
             raise ValueError(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
         if isinstance(value, str):
@@ -286,8 +290,12 @@ def _cast(array, dtype):
         return array.astype(dtype)
 
 
-def _decoded(text):
-    """Padding and white space are as one likes."""
+def decoded(text: str) -> bytes:
+    """Of base64; padding and white space are as one likes.
+
+    Raises:
+        ValueError: it is none.
+    """
     text = re.sub(r"\s", "", text).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -320,7 +328,8 @@ def _shown(value):
 # --- to JSON
 
 
-def _plain(name, array):
+def plain(name: str, array: np.ndarray) -> Any:
+    """An output's values as JSON has them; strings of a name that ends in _bytes are {"b64": ...}."""
     if array.dtype.kind == "O":
         return _strings(array.tolist(), name.endswith(_BYTES))
     if array.dtype.kind in "biu":

@@ -52,6 +52,12 @@ class Queue:
     def __init__(self, call: Callable, limits: Limits, pool: ThreadPoolExecutor):
         self._call, self._limits, self._pool = call, limits, pool
         self._waiting, self._rows, self._drains = collections.deque(), 0, set()
+        self.batches = self.rows = 0  # that have been run
+
+    @property
+    def waiting(self) -> int:
+        """Rows."""
+        return self._rows
 
     async def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name.
@@ -96,6 +102,8 @@ class Queue:
     async def _drain(self):
         while batch := self._take():
             loop = asyncio.get_running_loop()
+            self.batches += 1
+            self.rows += sum(max(1, task.rows) for task in batch)
             try:
                 results = await loop.run_in_executor(self._pool, self._execute, batch)
             except Exception as error:  # no thread, no memory: nobody waits for ever

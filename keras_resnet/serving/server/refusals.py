@@ -6,7 +6,7 @@ import grpc
 import tensorflow as tf
 
 Code = grpc.StatusCode
-_CODES = {code.value[0]: code for code in Code}  # TensorFlow's numbers are gRPC's
+CODES = {code.value[0]: code for code in Code}  # TensorFlow's numbers are gRPC's
 _NOISE = re.compile(
     r"\[\[.*?\]\]|\[Op:[^\]]*\]|\{\{.*?\}\}|^(Graph execution error|Detected at|<stack|\(\d+\)).*",
     re.MULTILINE,
@@ -27,7 +27,7 @@ def as_refusal(error: Exception) -> Refusal:
         return error
     if isinstance(error, tf.errors.OpError):
         words = " ".join(_NOISE.sub("", error.message).split())
-        return Refusal(_CODES.get(error.error_code, Code.UNKNOWN), words or type(error).__name__)
+        return Refusal(CODES.get(error.error_code, Code.UNKNOWN), words or type(error).__name__)
     if isinstance(error, ValueError):
         return Refusal(Code.INVALID_ARGUMENT, str(error))
     if isinstance(error, MemoryError):

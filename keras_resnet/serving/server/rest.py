@@ -1,16 +1,20 @@
-"""TF Serving's REST: predict, metadata and model status (https://www.tensorflow.org/tfx/serving/api_rest)."""
+"""The server's HTTP: TF Serving's REST under /v1 (predict, metadata, model status), and what is beside it.
+
+https://www.tensorflow.org/tfx/serving/api_rest. Beside it: /v2 (`open_inference`), /metrics, and pages.
+"""
 
 import asyncio
-import json
 import re
+import time
 import urllib.parse
+from collections.abc import Callable
 
 from aiohttp import web
 from google.protobuf import json_format
 
-from keras_resnet.serving.server import intake, json_tensors
+from keras_resnet.serving.server import intake, json_tensors, metrics, open_inference, pages
+from keras_resnet.serving.server.answers import as_json, dump, version_of
 from keras_resnet.serving.server.refusals import Code, Refusal, as_refusal
-from keras_resnet.serving.server.servables import INT64
 from keras_resnet.serving.server.service import Service
 
 # tensorflow_serving/model_servers/http_server.cc, ToHTTPStatusCode
@@ -38,81 +42,112 @@ _POST = re.compile(
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?P<metadata>/metadata)?", re.I)
 
 
-def application(service: Service, connections: intake.Connections) -> web.Application:
-    """The application of http://host:port/v1/...
+def application(
+    service: Service, connections: intake.Connections, measured: metrics.Metrics
+) -> web.Application:
+    """The application of http://host:port/.
 
     Args:
         service: what answers.
         connections: those of its listener; a body may take as many seconds to arrive as a header.
+        measured: counts the requests, and is what /metrics gives.
     """
+    files = pages.files()
 
     async def handle(request):
+        began = time.monotonic()
+        path = request.rel_url.raw_path
         with connections.busy(request.transport), service.held.bytes() as hold:
+
+            async def body():
+                return await intake.body(
+                    request, hold, service.max_request_bytes, connections.seconds
+                )
+
             try:
-                answer = await answered(request, hold)
-                service.answered += 1
-                return respond(answer, 200)
+                response = await answered(request, path, body)
             except asyncio.CancelledError:
                 raise
             except Exception as mistake:
                 error = as_refusal(mistake)
-            service.refused += 1
-            response = respond(_dump({"error": str(error)}), _HTTP.get(error.code, 500))
-            if not request.content.is_eof():  # the rest is not waited for
-                response.force_close()
+                code = _HTTP.get(error.code, 500)
+                response = as_json(dump({"error": str(error)}), code)
+                if not request.content.is_eof():  # the rest is not waited for
+                    response.force_close()
+            if response.status < 400:
+                service.answered += 1
+            else:
+                service.refused += 1
+            measured.count("REST", request.method, path, response.status, time.monotonic() - began)
             return response
 
-    async def answered(request, hold):
-        path = request.rel_url.raw_path
-        if not path.lower().startswith("/v1/"):
-            raise Refusal(Code.NOT_FOUND, f"Not Found: {path}")
-        pattern = {"POST": _POST, "GET": _GET}.get(request.method)
-        found = pattern and pattern.fullmatch(path)
-        if not found:
-            raise ValueError(f"Malformed request: {request.method} {path}")
-        name, label = (urllib.parse.unquote(found[key] or "") for key in ("name", "label"))
-        if not name:
-            raise ValueError("Missing model name in request.")
-        version = found["version"]
-        if version is not None and (len(version) > 30 or int(version) >= INT64):
-            raise ValueError(f"Failed to convert version: {version} to numeric.")
-        version = None if version is None else int(version)
-        spec = name, version, label
-        if request.method == "POST":
-            if found["method"].lower() != "predict":
-                raise ValueError(
-                    "Expected signature method_name to be one of {tensorflow/serving/"
-                    f"{found['method'].lower()}}}. Was: tensorflow/serving/predict"
-                )
-            body = await intake.body(request, hold, service.max_request_bytes, connections.seconds)
-            return await predict(spec, body)
-        if found["metadata"]:
-            version, signatures = service.signature_defs(*spec)
-            return _dump(
-                {
-                    "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-                    "metadata": {
-                        "signature_def": json_format.MessageToDict(
-                            signatures,
-                            preserving_proto_field_name=True,
-                            always_print_fields_with_no_presence=True,
-                        )
-                    },
-                }
+    async def answered(request, path, body):
+        if path.lower().startswith("/v1/"):
+            return as_json(await tf_serving(service, request.method, path, body))
+        if path == "/v2" or path.startswith("/v2/"):
+            return await open_inference.answer(service, request, path, body)
+        if request.method in ("GET", "HEAD"):
+            if path == "/metrics":
+                return web.Response(body=measured.text(), headers={"Content-Type": metrics.TYPE})
+            if path in files:
+                content, kind = files[path]
+                return web.Response(body=content, headers={"Content-Type": kind, **pages.HEADERS})
+        raise Refusal(Code.NOT_FOUND, f"Not Found: {path}")
+
+    made = web.Application()
+    made.router.add_route("*", r"/{path:[\s\S]*}", handle)  # line breaks as well
+    return made
+
+
+async def tf_serving(service: Service, method: str, path: str, body: Callable) -> bytes:
+    """The answer of /v1 as JSON.
+
+    Args:
+        service: what answers.
+        method: HTTP's.
+        path: as it came.
+        body: ``await body()`` gives the request's.
+
+    Raises:
+        Refusal, ValueError: in TF Serving's words.
+    """
+    pattern = {"POST": _POST, "GET": _GET}.get(method)
+    found = pattern and pattern.fullmatch(path)
+    if not found:
+        raise ValueError(f"Malformed request: {method} {path}")
+    name, label = (urllib.parse.unquote(found[key] or "") for key in ("name", "label"))
+    if not name:
+        raise ValueError("Missing model name in request.")
+    spec = name, version_of(found["version"]), label
+    if method == "POST":
+        if found["method"].lower() != "predict":
+            raise ValueError(
+                "Expected signature method_name to be one of {tensorflow/serving/"
+                f"{found['method'].lower()}}}. Was: tensorflow/serving/predict"
             )
-        return _dump(
-            json_format.MessageToDict(
-                service.status(*spec), always_print_fields_with_no_presence=True
-            )
+        return await _predict(service, spec, await body())
+    if found["metadata"]:
+        version, signatures = service.signature_defs(*spec)
+        return dump(
+            {
+                "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+                "metadata": {
+                    "signature_def": json_format.MessageToDict(
+                        signatures,
+                        preserving_proto_field_name=True,
+                        always_print_fields_with_no_presence=True,
+                    )
+                },
+            }
         )
+    return dump(
+        json_format.MessageToDict(service.status(*spec), always_print_fields_with_no_presence=True)
+    )
 
-    async def predict(spec, body):
-        servable, signature, inputs, by_row = await service.in_thread(tensors, spec, body)
-        outputs = await servable.predict(signature, inputs)
-        return await service.in_thread(lambda: _dump(json_tensors.answer(outputs, by_row)))
 
-    def tensors(spec, body):
-        """What a body asks for; its JSON, which takes many times its size, goes when this is done."""
+async def _predict(service, spec, body):
+    def tensors():
+        """What the body asks for; its JSON, which takes many times its size, goes when this is done."""
         request = json_tensors.parse(body)
         servable = service.find(*spec)
         signature = request.get("signature_name") or "serving_default"
@@ -122,17 +157,6 @@ def application(service: Service, connections: intake.Connections) -> web.Applic
             raise ValueError(f"Failed to get input map for signature: {signature}")
         return servable, signature, *json_tensors.arrays(request, dtypes, servable.limits.room)
 
-    def respond(content, code):
-        return web.Response(
-            body=content, status=code, content_type="application/json", charset="utf-8"
-        )
-
-    made = web.Application()
-    made.router.add_route("*", r"/{path:[\s\S]*}", handle)  # line breaks as well
-    return made
-
-
-def _dump(content) -> bytes:
-    """JSON; what is no text in UTF-8 (half a surrogate pair that a request named) becomes a question mark."""
-    text = json.dumps(content, ensure_ascii=False, indent=1 if "error" in content else None)
-    return text.encode("utf-8", "replace")
+    servable, signature, inputs, by_row = await service.in_thread(tensors)
+    outputs = await servable.predict(signature, inputs)
+    return await service.in_thread(lambda: dump(json_tensors.answer(outputs, by_row)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 
 import grpc
 import tensorflow as tf
@@ -13,16 +14,19 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_resnet.serving.server import intake
-from keras_resnet.serving.server.refusals import Code, Refusal, as_refusal
+from keras_resnet.serving.server import intake, metrics
+from keras_resnet.serving.server.refusals import CODES, Code, Refusal, as_refusal
 from keras_resnet.serving.server.service import Service
 
 
-def server(service: Service, max_connections: int, receive_seconds: float) -> grpc.aio.Server:
+def server(
+    service: Service, measured: metrics.Metrics, max_connections: int, receive_seconds: float
+) -> grpc.aio.Server:
     """A server that has no port yet.
 
     Args:
         service: what answers.
+        measured: counts its requests.
         max_connections: open at a time, and requests under way.
         receive_seconds: for a handshake; after them a silent connection is closed, and after ten times as many any,
             after which clients connect anew by themselves.
@@ -39,7 +43,7 @@ def server(service: Service, max_connections: int, receive_seconds: float) -> gr
         ("grpc.max_connection_age_grace_ms", milliseconds),
     ]
     made = grpc.aio.server(
-        interceptors=[_Readable(service)],
+        interceptors=[_Readable(service, measured)],
         options=options,
         maximum_concurrent_rpcs=max_connections,
     )
@@ -124,14 +128,14 @@ class _Readable(grpc.aio.ServerInterceptor):
 
     METHODS = ("Predict", "GetModelMetadata", "GetModelStatus")
 
-    def __init__(self, service):
-        self._service = service
+    def __init__(self, service, measured):
+        self._service, self._measured = service, measured
 
     async def intercept_service(self, continuation, details):
         method = details.method.rpartition("/")[2]
         handler = await continuation(details) if method in self.METHODS else None
         return handler and grpc.unary_unary_rpc_method_handler(
-            functools.partial(self._answer, handler.unary_unary),
+            functools.partial(self._answer, method, handler.unary_unary),
             functools.partial(self._message, handler.request_deserializer),
             handler.response_serializer,
         )
@@ -143,11 +147,16 @@ class _Readable(grpc.aio.ServerInterceptor):
         except DecodeError:
             return _Unreadable()
 
-    async def _answer(self, function, message, context):
-        if isinstance(message, _Unreadable):
-            self._service.refused += 1
-            await context.abort(Code.INVALID_ARGUMENT, "The message cannot be read.")
-        return await function(message, context)
+    async def _answer(self, method, function, message, context):
+        began = time.monotonic()
+        try:
+            if isinstance(message, _Unreadable):
+                self._service.refused += 1
+                await context.abort(Code.INVALID_ARGUMENT, "The message cannot be read.")
+            return await function(message, context)
+        finally:
+            code = CODES[context.code() or 0].name
+            self._measured.count("gRPC", "POST", method, code, time.monotonic() - began)
 
 
 class _Unreadable:

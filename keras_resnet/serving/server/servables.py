@@ -21,6 +21,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_resnet.serving import file_operations, warmup
 from keras_resnet.serving.server import intake
+from keras_resnet.serving.server.answers import INT64
 from keras_resnet.serving.server.queue import Limits, Queue
 from keras_resnet.serving.server.refusals import Code, Refusal, as_refusal
 
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 State = get_model_status_pb2.ModelVersionStatus.State
 WARMUP_BYTES = 256 << 20  # that one of its requests may claim
 _INIT = "__saved_model_init_op"
-INT64 = 2**63  # what a version's number is below
 
 
 class Servable:
@@ -67,7 +67,7 @@ class Servable:
         for signature in self.signature_defs.values():
             signature.ClearField("defaults")
         self._loaded = tf.saved_model.load(str(path))
-        self._queues = {
+        self.queues = {
             key: Queue(self._caller(key), limits, pool)
             for key in self.signature_defs
             if key != _INIT
@@ -90,7 +90,7 @@ class Servable:
             Refusal: no such signature, or inputs that do not fit it.
         """
         self._check(signature, inputs)
-        return await self._queues[signature].run(inputs)
+        return await self.queues[signature].run(inputs)
 
     def _check(self, signature, inputs):
         if signature not in self.signature_defs or signature == _INIT:
@@ -148,6 +148,11 @@ class Model:
             Servable, limits=limits, pool=pool, allow_file_operations=allow_file_operations
         )
         self._served, self.states, self._said = {}, {}, None
+
+    @property
+    def served(self) -> dict[int, Servable]:
+        """The versions that answer, by number."""
+        return dict(self._served)
 
     def find(self, version: int | None = None, label: str | None = None) -> Servable:
         """The newest version, or that of a number or label.

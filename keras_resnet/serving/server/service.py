@@ -22,7 +22,7 @@ class Service:
     """
 
     def __init__(self, models: Iterable[Model], max_request_bytes: int):
-        self._models = {model.name: model for model in models}
+        self.models = {model.name: model for model in models}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tensors")
         self.max_request_bytes, self.held = max_request_bytes, intake.Held(4 * max_request_bytes)
         self.answered = self.refused = 0
@@ -39,16 +39,16 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        if name not in self._models:
+        if name not in self.models:
             raise not_served(name, version)
-        return self._models[name].find(version, label)
+        return self.models[name].find(version, label)
 
     def status(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> get_model_status_pb2.GetModelStatusResponse:
         if label:
             version = self.find(name, label=label).version
-        states = dict(self._models[name].states) if name in self._models else {}
+        states = dict(self.models[name].states) if name in self.models else {}
         if version is not None and version not in states:
             raise Refusal(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
         if not states:
@@ -57,6 +57,14 @@ class Service:
         return get_model_status_pb2.GetModelStatusResponse(
             model_version_status=[states[v] for v in wanted]
         )
+
+    def states(self) -> dict[str, dict[int, get_model_status_pb2.ModelVersionStatus]]:
+        """Name of each model -> the states of its versions."""
+        return {name: dict(model.states) for name, model in self.models.items()}
+
+    def versions(self, name: str) -> list[int]:
+        """The versions of a model that answer, in order."""
+        return sorted(self.models[name].served)
 
     def signature_defs(
         self, name: str, version: int | None = None, label: str | None = None
