@@ -62,6 +62,7 @@ setup(
             "prometheus_client>=0.26",
         ],
         "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
+        "openvino": ["openvino>=2026.4"],
         "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py
         "beam": ["apache-beam>=2.77", "pyarrow>=17"],
         "docs": ["mkdocs-material>=9.8.2", "mkdocstrings[python]>=1.0.8"],

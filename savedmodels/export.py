@@ -1,14 +1,15 @@
-"""Exports a trained network: a SavedModel for TF Serving, or one file for ONNX's or TFLite's runtimes.
+"""Exports a trained network: a SavedModel for TF Serving, or files for ONNX's, TFLite's or OpenVINO's runtimes.
 
     python savedmodels/export.py --weights=runs/r50/model.keras --out=served/resnet50
     python savedmodels/export.py --model=ResNet50 --weights=r50.safetensors --labels=names.txt --out=served/resnet50
     python savedmodels/export.py --weights=r50.keras --format=onnx --out=r50.onnx
     python savedmodels/export.py --weights=r50.keras --format=tflite --out=r50.tflite
+    python savedmodels/export.py --weights=r50.keras --format=openvino --out=r50.xml
     python savedmodels/export.py --weights=r50.keras --format=tflite --precision=int8 --data=pictures/ --out=r50.tflite
 
 A SavedModel becomes a folder in --out, 1 or the next number, in one step: a server that watches --out never sees
-half a model. Its signatures are those of keras_resnet.serving.export.save. An .onnx or .tflite file reads "pictures",
-float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
+half a model. Its signatures are those of keras_resnet.serving.export.save. An .onnx, .tflite or .xml file (OpenVINO's,
+with its .bin beside it) reads "pictures", float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
 
 --precision=int8 is TFLite's: its ranges are read off the pictures of --data, and how many of them the
 network and the file get right (or, where the folders are no classes of the network, agree on) is printed.
@@ -52,7 +53,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "out", None, "Folder of the model's versions; the file's name for other formats."
 )
-flags.DEFINE_enum("format", "savedmodel", ["savedmodel", "onnx", "tflite"], "What is written.")
+flags.DEFINE_enum(
+    "format", "savedmodel", ["savedmodel", "onnx", "tflite", "openvino"], "What is written."
+)
 flags.DEFINE_enum(
     "precision", "float32", [*fold.PRECISIONS, "int8"], "Of weights and computation; int8: TFLite."
 )
@@ -98,6 +101,9 @@ def run() -> dict:
     else:
         if FLAGS.format == "onnx":
             content = conversion.onnx(model, size)
+        elif FLAGS.format == "openvino":
+            content, held = conversion.openvino(model, size)
+            files.write(out.with_suffix(".bin"), held)  # before what names it
         elif FLAGS.precision == "float32":
             content = conversion.tflite(model, size)
         else:
@@ -117,7 +123,7 @@ def run() -> dict:
 
 
 def refuse_contradictions():
-    suffix = {"onnx": ".onnx", "tflite": ".tflite"}.get(FLAGS.format)
+    suffix = {"onnx": ".onnx", "tflite": ".tflite", "openvino": ".xml"}.get(FLAGS.format)
     if suffix and not FLAGS.out.endswith(suffix):
         raise ValueError(f"--format={FLAGS.format} writes a {suffix} file; got --out={FLAGS.out}.")
     if suffix and not os.access(pathlib.Path(FLAGS.out).absolute().parent, os.W_OK):
@@ -127,6 +133,7 @@ def refuse_contradictions():
     known = {
         "savedmodel": fold.PRECISIONS,
         "onnx": ("float32",),
+        "openvino": ("float32",),
         "tflite": ("float32", "int8"),
     }[FLAGS.format]
     if FLAGS.precision not in known:
@@ -245,11 +252,9 @@ def write_card(stem, described, written):
 
 
 def contents(written):
-    return (
-        sorted(file for file in written.rglob("*") if file.is_file())
-        if written.is_dir()
-        else [written]
-    )
+    if written.is_dir():
+        return sorted(file for file in written.rglob("*") if file.is_file())
+    return [written.with_suffix(".bin"), written] if written.suffix == ".xml" else [written]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""A trained network -> one file for ONNX's or TFLite's runtimes.
+"""A trained network -> files for ONNX's, TFLite's or OpenVINO's runtimes.
 
 Each reads "pictures", float32 [N,size,size,C] in 0..255, and gives "probabilities" [N,K] and "features" [N,F], float32.
 """
 
+import contextlib
 import os
+import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -36,6 +38,29 @@ def onnx(model: keras.Model, size: int | None = None) -> bytes:
     return converted.SerializeToString()
 
 
+def openvino(model: keras.Model, size: int | None = None) -> tuple[bytes, bytes]:
+    """An OpenVINO model's two files, .xml and .bin.
+
+    Args:
+        model: see `export.save`.
+        size: pixels, side of a picture; None takes the network's own.
+
+    Raises:
+        ValueError: openvino is not installed, or `export.network` refuses the network or the size.
+    """
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise ValueError(
+            f"OpenVINO's files are written by openvino ({error}): pip install 'keras-resnet-he[openvino]'."
+        ) from None
+    with _saved(model, size) as folder:
+        converted = ov.convert_model(folder)
+        path = pathlib.Path(folder, "model.xml")
+        ov.save_model(converted, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
 def tflite(
     model: keras.Model, size: int | None = None, calibration: Sequence[np.ndarray] = ()
 ) -> bytes:
@@ -50,12 +75,7 @@ def tflite(
     Raises:
         ValueError: TFLite cannot take this network, or `export.network` refuses it or the size.
     """
-    called, _ = _named(model, size, 1)
-    module = tf.Module()
-    module.called = called
-    module.held = called.get_concrete_function().variables  # what is saved must be held
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, called)
+    with _saved(model, size, 1) as folder:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if calibration:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -74,6 +94,18 @@ def run_tflite(content: bytes, pictures: Iterable[np.ndarray]) -> Iterator[np.nd
     runner = interpreter.get_signature_runner()
     for picture in pictures:
         yield runner(pictures=picture)["probabilities"][0]
+
+
+@contextlib.contextmanager
+def _saved(model, size, batch=None):
+    """A folder with it as a SavedModel, for as long as it is converted."""
+    called, _ = _named(model, size, batch)
+    module = tf.Module()
+    module.called = called
+    module.held = called.get_concrete_function().variables  # what is saved must be held
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, called)
+        yield folder
 
 
 def _named(model, size, batch=None):

@@ -243,6 +243,30 @@ def test_onnx_answers_as_the_network_in_other_executors(name, preprocessing, tmp
                 assert np.abs(found - right[:count]).max() < 1e-4 * np.abs(right).max()
 
 
+@pytest.mark.slow
+def test_openvinos_files_answer_as_the_network(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    model = network(len(CLASSES))
+    weights.save(model, tmp_path / "net.keras", weights.Contract(class_names=CLASSES))
+    ended = export(
+        tmp_path, f"--weights={tmp_path}/net.keras", "--format=openvino", f"--out={tmp_path}/x.xml"
+    )
+    assert ended.code == 0, ended.err
+    card = json.loads((tmp_path / "x.xml.card.json").read_text())
+    assert card["format"] == "openvino" and card["sha256"].keys() == {"x.bin", "x.xml"}
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(tmp_path / "x.xml"), "CPU", exact)
+    pictures = np.stack([np.asarray(smooth(i, 32, 32)) for i in range(3)]).astype("float32")
+    pooled = keras.Model(model.inputs, [model.output, model.get_layer("avg_pool").output])
+    wanted = dict(
+        zip(("probabilities", "features"), pooled.predict_on_batch(pictures), strict=True)
+    )
+    for count in (1, 3):
+        found = compiled({"pictures": pictures[:count]})
+        for output, right in wanted.items():
+            assert np.abs(found[output] - right[:count]).max() < 1e-4 * np.abs(right).max()
+
+
 MISTAKES = [
     (["--weights="], "--weights is missing"),
     (["--out="], "--out is missing"),
@@ -260,6 +284,7 @@ MISTAKES = [
     (["--resize=16"], "--size=32 does not fit in a picture whose shorter side is --resize=16"),
     (["--precision=int8"], "--format=savedmodel is written in float32 or bfloat16 or float16"),
     (["--format=onnx"], "--format=onnx writes a .onnx file"),
+    (["--format=openvino"], "--format=openvino writes a .xml file"),
     (["--format=tflite", "--out={place}/x.tflite", "--precision=int8"], "needs --data=FOLDER"),
     (["--format=tflite", "--out={place}/x.tflite", "--top=3"], "--top is for SavedModels"),
     (["--format=tflite", "--out={place}/no/x.tflite"], "its folder is not there"),
