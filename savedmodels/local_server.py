@@ -1,12 +1,16 @@
 """A small server that speaks TF Serving's REST and gRPC: for laptops and tests, where there is no Docker.
 
     python savedmodels/local_server.py --model_name=resnet50 --model_base_path=savedmodels/resnet50
+    python savedmodels/local_server.py --weights=runs/r50/model.keras
     python savedmodels/local_server.py --model_config_file=models.config --rest_api_port=8501 --port=8500
 
 Flags, paths, bodies, codes and sentences are TF Serving's: predict, metadata and model status over
 REST (https://www.tensorflow.org/tfx/serving/api_rest), Predict and GetModelMetadata of
 PredictionService and GetModelStatus of ModelService over gRPC. Classify and regress are refused, as
-TF Serving refuses them to the signatures of TensorFlow 2.
+TF Serving refuses them to the signatures of TensorFlow 2. Beside them: a page at / that shows a picture's classes and
+heat maps, the Open Inference Protocol at /v2, /metrics for Prometheus, and all addresses at /docs.
+
+--weights=FILE exports a .keras file by export.py into a temporary folder, and serves that.
 
 The first line on standard output is JSON: the ports and the models' versions; it comes when requests
 are answered. SIGTERM and Ctrl-C stop the listening, let what was begun end, and print the last line:
@@ -14,16 +18,22 @@ requests answered, refused, and seconds. Exit code 2: a mistake in the flags or 
 """
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import pathlib
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras_resnet_he
 
 keras_resnet_he.check()
+import keras_resnet
 from keras_resnet.commands import start, trusting
 from keras_resnet.commands.progress import say
 from keras_resnet.serving import environment
@@ -47,6 +57,12 @@ from absl import flags
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_name", "default", "Name of the one model of --model_base_path.")
 flags.DEFINE_string("model_base_path", None, "Folder of the model's version folders (1/, 2/, ...).")
+flags.DEFINE_string(
+    "weights", None, "A .keras file of the one model, in place of --model_base_path."
+)
+flags.DEFINE_string(
+    "labels", None, "Of --weights: see export.py's; default: what the weights carry."
+)
 flags.DEFINE_string("model_config_file", None, "A ModelServerConfig as text, for more than that.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of the machine's.")
 flags.DEFINE_integer("rest_api_port", 8501, "For REST; 0 takes a free one.", 0, 65535)
@@ -79,16 +95,30 @@ trusting.define()
 flags.DEFINE_float("grace_seconds", 30.0, "For the requests begun, at a stop.", lower_bound=0.0)
 
 
-def configurations() -> list[model_server_config_pb2.ModelConfig]:
-    """The ModelConfigs that the flags ask for."""
-    if bool(FLAGS.model_config_file) == bool(FLAGS.model_base_path):
-        raise ValueError(
-            "Give one of --model_base_path=FOLDER (with --model_name) and --model_config_file=FILE."
-        )
-    if FLAGS.model_base_path:
+def export_weights(folder: str) -> None:
+    """Runs export.py, which needs Keras, on --weights.
+
+    Raises:
+        ValueError: what it says.
+    """
+    if not os.path.isfile(FLAGS.weights):
+        raise ValueError(f"--weights={FLAGS.weights}: there is no such file.")
+    say(f"Exporting {FLAGS.weights} to serve it.")
+    script = pathlib.Path(__file__).resolve().with_name("export.py")
+    command = [sys.executable, str(script), f"--weights={FLAGS.weights}", f"--out={folder}"]
+    command += [f"--labels={FLAGS.labels}"] if FLAGS.labels else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sentence = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise ValueError(f"--weights={FLAGS.weights} cannot be exported: {sentence}")
+
+
+def configurations(folder: str | None) -> list[model_server_config_pb2.ModelConfig]:
+    """The ModelConfigs that the flags ask for; folder: of the versions that --weights became."""
+    if base := folder or FLAGS.model_base_path:
         return [
             model_server_config_pb2.ModelConfig(
-                name=FLAGS.model_name, base_path=FLAGS.model_base_path, model_platform="tensorflow"
+                name=FLAGS.model_name, base_path=base, model_platform="tensorflow"
             )
         ]
     text = pathlib.Path(FLAGS.model_config_file).read_text("utf-8")
@@ -107,7 +137,7 @@ def configurations() -> list[model_server_config_pb2.ModelConfig]:
     return configs
 
 
-async def serve() -> dict:
+async def serve(folder: str | None) -> dict:
     """Runs until a signal; gives the last line's figures."""
     began, stop = time.monotonic(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,7 +148,7 @@ async def serve() -> dict:
     limits = queue.Limits(FLAGS.max_batch_size, FLAGS.max_enqueued_batches, FLAGS.num_batch_threads)
     models = [
         servables.Model(config, limits, pool, FLAGS.allow_file_operations)
-        for config in configurations()
+        for config in configurations(folder)
     ]
     for model in models:
         await asyncio.to_thread(model.refresh)
@@ -129,7 +159,7 @@ async def serve() -> dict:
                 f"{model.name} has no version that can be served: its folder holds folders named 1, "
                 "2, ... as savedmodels/export.py writes them."
             ) from None
-    service = Service(models, FLAGS.max_request_bytes)
+    service = Service(models, FLAGS.max_request_bytes, keras_resnet.__version__)
 
     # --- listening
     # else a traceback for each bad header and client that has gone
@@ -173,7 +203,21 @@ async def serve() -> dict:
 
 
 def main():
-    print(json.dumps(asyncio.run(serve())))
+    given = [FLAGS.model_config_file, FLAGS.model_base_path, FLAGS.weights]
+    if sum(map(bool, given)) != 1:
+        raise ValueError(
+            "Give one of --model_base_path=FOLDER and --weights=FILE (with --model_name), and "
+            "--model_config_file=FILE."
+        )
+    if FLAGS.labels and not FLAGS.weights:
+        raise ValueError("--labels is for --weights; an export has its labels inside.")
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if FLAGS.weights:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_resnet_"))
+            export_weights(folder)
+        last = asyncio.run(serve(folder))
+    print(json.dumps(last))
     start.end(0)  # a graph that has not ended in --grace_seconds would be waited for
 
 

@@ -17,6 +17,8 @@ def package(name):
 
 
 _, sync_api = package("aiohttp"), package("playwright.sync_api")
+expect = sync_api.expect  # waits; wait_for_function would need the page's policy to allow eval
+expect.set_options(timeout=60_000)
 NAMES = ("cat", "dog", "<b>żaba</b>", "emu", "fox", "gnu")
 # What one says of a picture: files whose best classes differ are found below.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -85,8 +87,8 @@ def choose(page, name, content, kind="image/png"):
 def is_answered(page, name):
     """Waits for a picture's answer; the rows of the page: [(class, share, whether chosen)]."""
     page.wait_for_selector("#result:not([aria-busy])", state="visible")
-    page.wait_for_function("name => document.querySelector('#name').textContent === name", arg=name)
-    page.wait_for_function("document.querySelector('#status').textContent.startsWith('Best class')")
+    expect(page.locator("#name")).to_have_text(name)
+    expect(page.locator("#status")).to_contain_text("Best class")
     assert page.locator("#error").is_hidden()
     return [
         (
@@ -124,7 +126,7 @@ def test_two_pictures_after_each_other(page, network):
         wanted = expected(network[1], content)
         assert [row[0] for row in rows] == [each for each, _ in wanted]
         for (_, share, _), (_, value) in zip(rows, wanted, strict=True):
-            assert abs(float(share.split()[0]) - 100 * value) < 0.6
+            assert abs(float(share.removesuffix("%")) - 100 * value) < 0.6
         assert [row[2] for row in rows] == [True, False, False, False, False]
         widths = [bar.bounding_box()["width"] for bar in page.locator(".track span").all()]
         assert widths == sorted(widths, reverse=True)
@@ -142,13 +144,8 @@ def test_the_heat_map_of_a_chosen_class_is_grad_cams(page, network):
     for i in range(3):
         if i:
             page.locator(".class input").nth(i - 1).press("ArrowDown")
-            page.wait_for_function(
-                "i => document.querySelectorAll('.class input')[i].checked", arg=i
-            )
-            text = f"{rows[i][0]} ("
-            page.wait_for_function(
-                "t => document.querySelector('#status').textContent.includes(t)", arg=text
-            )
+            expect(page.locator(".class input").nth(i)).to_be_checked()
+            expect(page.locator("#status")).to_have_text(f"Heat map of {rows[i][0]}.")
         picture = seen(content)[None]
         heat, _, _ = grad_cam.grad_cam(network[1], picture, [NAMES.index(rows[i][0])])
         large = np.asarray(

@@ -525,6 +525,9 @@ def test_mistakes_end_with_one_sentence(tmp_path):
     (tmp_path / "two.config").write_text(f"model_config_list {{ {two} {two} }}")
     for flags, sentence in (
         ([], "Give one of --model_base_path"),
+        (["--weights=a.keras", "--model_base_path=b"], "Give one of --model_base_path"),
+        ([f"--weights={tmp_path}/nix.keras"], "there is no such file"),
+        ([f"--weights={tmp_path}/bad.config"], "bad.config cannot be exported: export.py: "),
         ([f"--model_base_path={tmp_path}/broken"], "no version that can be served"),
         ([f"--model_config_file={tmp_path}/bad.config"], "is no ModelServerConfig"),
         ([f"--model_config_file={tmp_path}/two.config"], "has the model name 'a' twice"),
@@ -535,6 +538,27 @@ def test_mistakes_end_with_one_sentence(tmp_path):
         )  # fmt: skip
         assert done.returncode == 2 and done.stdout == "", done
         assert sentence in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_keras_file_is_served(tmp_path, monkeypatch):
+    import telling
+
+    network = telling.network(3)
+    network.save(tmp_path / "mine.keras")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    picture = np.asarray(telling.smooth(1, 32, 32))[None]
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\n")
+    flags = f"--weights={tmp_path}/mine.keras", f"--labels={names}", "--model_name=mine"
+    with server_process.running(*flags) as server:
+        body = {"instances": picture.tolist()}
+        answer = requests.post(f"{server.url}/v1/models/mine:predict", json=body, timeout=60).json()
+        wanted = network.predict_on_batch(picture)
+        np.testing.assert_allclose(answer["predictions"], wanted, rtol=1e-4, atol=1e-6)
+        assert list(tmp_path.glob("keras_resnet_*/1/saved_model.pb"))
+        assert server.stop()[0] == 0
+    assert not list(tmp_path.glob("keras_resnet_*"))
 
 
 @pytest.mark.slow

@@ -75,11 +75,9 @@ async def answer(service: Service, request: web.Request, path: str, body: Callab
 # --- what is there
 
 
-def _server(_):
-    from keras_resnet import __version__
-
+def _server(service):
     extensions = ["binary_tensor_data"]
-    return {"name": "keras_resnet", "version": __version__, "extensions": extensions}, 200
+    return {"name": "keras_resnet", "version": service.version, "extensions": extensions}, 200
 
 
 def _all_ready(service):

@@ -1,6 +1,5 @@
 """The server's addresses as OpenAPI 3.1."""
 
-from keras_resnet import __version__
 from keras_resnet.serving.server.open_inference import DTYPES
 
 _TEXTS = ("400", "404")
@@ -17,13 +16,13 @@ _PLACES = {
 }
 
 
-def description() -> dict:
-    """The document, as JSON has it."""
+def description(version: str) -> dict:
+    """The document, as JSON has it; version: of the server."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Addresses of this server",
-            "version": __version__,
+            "version": version,
             "description": "Trained networks answer over TF Serving's REST and the Open Inference Protocol.",
         },
         "tags": [

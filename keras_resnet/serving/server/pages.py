@@ -23,11 +23,11 @@ _KINDS = {
 }
 
 
-def files() -> dict[str, tuple[bytes, str]]:
-    """Path -> content and media type."""
+def files(version: str) -> dict[str, tuple[bytes, str]]:
+    """Path -> content and media type; version: of the server."""
     folder = importlib.resources.files(__package__) / "page"
     read = {file.name: file.read_bytes() for file in folder.iterdir()}
-    described = openapi.description()
+    described = openapi.description(version)
     found = {f"/page/{name}": content for name, content in read.items()}
     found["/"] = found.pop("/page/index.html")
     found["/openapi.json"] = json.dumps(described, indent=1).encode()

@@ -52,7 +52,7 @@ def application(
         connections: those of its listener; a body may take as many seconds to arrive as a header.
         measured: counts the requests, and is what /metrics gives.
     """
-    files = pages.files()
+    files = pages.files(service.version)
 
     async def handle(request):
         began = time.monotonic()

@@ -19,9 +19,11 @@ class Service:
         models: what is served.
         max_request_bytes: of one request, packed, unpacked and as tensors; all that are under way hold four times as
             many at most.
+        version: that the server says it has.
     """
 
-    def __init__(self, models: Iterable[Model], max_request_bytes: int):
+    def __init__(self, models: Iterable[Model], max_request_bytes: int, version: str):
+        self.version = version
         self.models = {model.name: model for model in models}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tensors")
         self.max_request_bytes, self.held = max_request_bytes, intake.Held(4 * max_request_bytes)

@@ -29,7 +29,7 @@ async function ask(path, body) {
 const path = () => `/v1/models/${encodeURIComponent($("model").value)}`;
 const run = async (signature, inputs) =>
   (await ask(`${path()}:predict`, { signature_name: signature, inputs })).outputs;
-const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
 function base64(file) {
   return new Promise((resolve, reject) => {
@@ -97,7 +97,7 @@ function list(classes, scores, indices) {
     choice.addEventListener("change", () =>
       begin(`Looking for ${name} …`, async (still) => {
         await look(still);
-        if (still()) $("status").textContent = $("caption").textContent;
+        if (still()) $("status").textContent = shown.heat ? `Heat map of ${name}.` : "";
       }));
     row.append(choice, words, share, track);
     return row;
