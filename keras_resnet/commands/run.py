@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
+import numpy as np
 from absl import flags
 from etils import epath
 
@@ -183,6 +184,43 @@ def refuse_small(split: dataset.Split | None, name: str) -> dataset.Split:
             f"{verbs.typed('recipes/cifar10.py')} trains on those; this recipe takes a folder or zip."
         )
     return split
+
+
+def three_splits(source: dataset.Source, share: float) -> tuple[dataset.Split, ...]:
+    """What to train on, to stop by and to test on; says so where the test pictures are set aside here.
+
+    Args:
+        source: of --data.
+        share: of each class, in (0, 1), that is set aside: of the training pictures to stop by, and where there is no
+            test split to test on, before.
+
+    Raises:
+        ValueError: pictures held as an array, files to test on that are none, a class without pictures for one of the
+            three.
+    """
+    train, test = source.train, source.test
+    refuse_small(train, "training")
+    if test is not None:
+        refuse_unlabelled(test, "test on")
+        refuse_bad(test, "test on")
+    else:
+        train, test = dataset.holdout(train, _count(train, share), FLAGS.seed)
+        say(
+            f"{FLAGS.data} is in one piece: {len(test):,} pictures, by class, are set aside as test."
+        )
+    train, held_out = dataset.holdout(train, _count(train, share), FLAGS.seed + 1)
+    for split, what in ((train, "train on"), (held_out, "hold out"), (test, "test on")):
+        seen = np.bincount(split.labels, minlength=len(source.class_names))
+        if not seen.all():
+            raise ValueError(
+                f"{FLAGS.data}: of the class {source.class_names[seen.argmin()]!r} there is no picture "
+                f"to {what} (--holdout={share:g}): add some, or leave the class out."
+            )
+    return train, held_out, test
+
+
+def _count(split, share):
+    return min(max(round(share * len(split)), 1), len(split) - 1)
 
 
 # --- while it runs

@@ -66,6 +66,22 @@ def classifier(model: keras.Model) -> keras.layers.Dense:
     return layer
 
 
+def parted(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """The network in two, of the same layers: pictures [B,...] -> features [B,F], and these -> [B,classes].
+
+    Args:
+        model: ending in a Dense classifier without an activation of its own behind it (see `head`).
+
+    Raises:
+        ValueError: the network ends otherwise.
+    """
+    net = flat(model)
+    last = classifier(net)
+    read = source(net, last)
+    features = keras.Input(read.shape[1:], dtype=read.dtype, name="features")
+    return keras.Model(net.input, read), keras.Model(features, last(features), name=model.name)
+
+
 def freeze(model: keras.Model, mode: str, bn: str = "frozen") -> None:
     """Sets, layer by layer, what trains, whatever was set before. To be called before `compile`.
 

@@ -3,21 +3,23 @@
 import json
 import os
 import shutil
+import time
 
 import child
 import keras
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 from telling import network, smooth
 
 import keras_resnet
 from keras_resnet import applications, weights
-from keras_resnet.data import dataset, images, sources, views
+from keras_resnet.data import dataset, draws, images, sources, views
 from keras_resnet.data.augment import windows
 from keras_resnet.data.feeds import stream
 from keras_resnet.support import locks
-from keras_resnet.training import logs
+from keras_resnet.training import checkpoints, logs
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data")
@@ -61,6 +63,11 @@ def flags(place, workdir, *more):
         f"--weights={place}/six.keras", f"--data={place}/data", f"--workdir={workdir}",
         "--batch_size=8", "--epochs=3", "--rate=0.02", *more,
     )  # fmt: skip
+
+
+def log(folder):
+    timed = ("seconds", "images_per_second", "input_wait")
+    return [{k: v for k, v in row.items() if k not in timed} for row in logs.rows(folder)]
 
 
 @pytest.mark.slow
@@ -141,11 +148,68 @@ def test_an_ended_run_is_told_again_and_a_killed_one_goes_on(place, tmp_path):
         final.pop("seconds")
     assert finals[0] == finals[1] == finals[2]
 
-    def log(folder):
-        timed = ("seconds", "images_per_second", "input_wait")
-        return [{k: v for k, v in row.items() if k not in timed} for row in logs.rows(folder)]
-
     assert log(tmp_path / "whole") == log(tmp_path / "cut")
+
+
+def computed(ended):
+    return [line for line in ended.err.splitlines() if line.startswith("Features of ")]
+
+
+@pytest.mark.slow
+def test_a_killed_probe_goes_on_with_the_same_features(place, tmp_path):
+    """kill -9 among the features, and after a checkpoint, and with a damaged file of them: weights, log and best epoch
+    of a run in one piece."""
+    more = ("--views=3", "--epochs=8", "--patience=3", "--checkpoint_seconds=0")
+    whole = run(tmp_path / "a", *flags(place, tmp_path / "whole", *more))
+    assert whole.code == 0, whole.err
+    assert computed(whole)[0].startswith("Features of held out: pictures 1 to 6 of 6 in ")
+    given = flags(place, tmp_path / "cut", *more)
+    kept = [tmp_path / f"cut/features/{name}-0.npz" for name in ("held_out", "view_0", "view_2")]
+
+    def killed(when, checkpoint):
+        started = child.Child(tmp_path / "b", child.run_recipe, *given, recipe=RECIPE)
+        while started.process.is_alive() and not when.exists():
+            time.sleep(0.005)
+        ended = started.kill_at(tmp_path / "cut", checkpoint)
+        assert ended.code == -9, ended.err
+        return ended
+
+    killed(kept[1], 0)
+    assert not kept[2].exists()
+    before = [path.read_bytes() for path in kept[:2]]
+    killed(kept[2], 5)
+    assert [path.read_bytes() for path in kept[:2]] == before
+    kept[1].write_bytes(before[1][:1000])
+    ended = run(tmp_path / "b", *given)
+    assert "Resuming at step" in ended.err
+    assert [line[:18] for line in computed(ended)] == ["Features of view 0"]
+    again = run(tmp_path / "b", *given)
+    finals = [json.loads(each.out.splitlines()[-1]) for each in (whole, ended, again)]
+    for final in finals:
+        final.pop("seconds")
+    assert finals[0] == finals[1] == finals[2]
+    assert log(tmp_path / "whole") == log(tmp_path / "cut")
+    other = run(tmp_path / "b", *given, "--views=4")
+    assert other.code == 2 and "--views=4 contradicts" in other.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_run_that_began_before_there_were_views_goes_on_without(place, tmp_path):
+    more = ("--epochs=4", "--checkpoint_seconds=0")
+    whole = run(tmp_path / "a", *flags(place, tmp_path / "whole", *more, "--views=0"))
+    assert whole.code == 0, whole.err
+    given = flags(place, tmp_path / "cut", *more)
+    child.Child(tmp_path / "b", child.run_recipe, *given, "--views=0", recipe=RECIPE).kill_at(
+        tmp_path / "cut", 5
+    )
+    for path in (tmp_path / "cut").glob("checkpoint-*.npz"):
+        old = checkpoints._read(epath.Path(path))
+        assert old.metadata["fingerprint"].pop("--views") == 0
+        checkpoints.save(tmp_path / "cut", old.step, old.arrays, old.metadata)
+    ended = run(tmp_path / "b", *given)
+    assert ended.code == 0 and "Resuming at step" in ended.err, ended.err
+    assert log(tmp_path / "whole") == log(tmp_path / "cut")
+    assert not (tmp_path / "cut/features").exists()
 
 
 @pytest.mark.slow
@@ -227,20 +291,29 @@ def test_weights_without_a_classifier_get_one(place, tmp_path):
 
 
 @pytest.mark.slow
-def test_balanced_weights_are_in_the_loss(place, tmp_path):
-    """At rate 0 the loss of an epoch is that of the saved network on the feed's own batches."""
-    more = ("--class_weights=balanced", "--rate=0", "--epochs=1", "--area=0.5")
+@pytest.mark.parametrize("view", [None, 0, 1])
+def test_balanced_weights_are_in_the_loss(place, tmp_path, view):
+    """At rate 0 the loss of an epoch is that of the saved network on the feed's own batches, or on a view's windows."""
+    more = ("--class_weights=balanced", "--rate=0", "--epochs=3", "--area=0.5")
+    more += ("--views=0",) if view is None else ("--views=2",)
     ended = run(tmp_path, *flags(place, tmp_path / "run", *more))
     assert ended.code == 0, ended.err
     saved = keras_resnet.load(str(tmp_path / "run/model.keras"))
     train, _ = dataset.holdout(sources.load(str(place / "data")).train, round(0.2 * sum(TRAIN)), 1)
     counts = np.bincount(train.labels)
     window = windows.RandomResizedCrop((0.5, 1.0), antialias=True)
+    if view is None:
+        batches = list(stream.Feed(train, 8, window=window, size=32).batches().take(22 // 8))
+    else:
+        uniforms = draws.uniform(draws.WINDOW, 0, view, (22, window.numbers))
+        shown = next(iter(stream.Windows(train, 22, window, 32, uniforms)))[0].numpy()
+        order = draws.permutation(0, view, 22)[:16].reshape(2, 8)
+        batches = [(shown[rows], train.labels[rows]) for rows in order]
     losses = []
-    for seen, labels in stream.Feed(train, 8, window=window, size=32).batches().take(22 // 8):
+    for seen, labels in batches:
         shares = np.asarray(saved(seen), np.float64)[range(8), labels]
         losses.append(np.mean(-np.log(shares) * len(train) / (3 * counts[labels])))
-    shown = logs.rows(tmp_path / "run")[0]
+    shown = logs.rows(tmp_path / "run")[view or 0]
     np.testing.assert_allclose(shown["loss"], np.mean(losses), rtol=1e-4)
 
 
@@ -322,6 +395,7 @@ QUICK = [
     (["--workdir="], "--workdir is missing"),
     (["--mode=head"], "flag --mode=head"),
     (["--weights=none"], "--weights=none is a random network"),
+    (["--views=4", "--mode=full"], "--views belongs to --mode=linear, but --mode is full"),
     (["--bn=recalibrate"], "--bn=recalibrate contradicts --mode=linear"),
     (["--data=caf\udce9"], r"--data=caf\xe9 is not UTF-8: rename the file or folder"),
     (["--data={place}/flat"], "has no picture in a class folder to test on (test/): put them into"),

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | `in_memory` | one uint8 array: `data.arrays(split)`, digits, CIFAR | cropped and mirrored; the same on every backend |
 | `stream` | encoded, of any size: folders, zips, shards | windows, decoded and resized by TensorFlow, for any backend |
+| `features` | of a frozen network, which computes their features once | features, of several augmented views |
 | `mixed` | a stream's batches | with colour, MixUp and CutMix, and dense targets |
 
 The others are what these are made of: `reader` reads files in threads, `graph` decodes and resizes in tf.data, `host`

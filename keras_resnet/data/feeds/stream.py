@@ -151,8 +151,7 @@ class Feed:
         return draws.order(self._seed, epoch, len(self._labels), self._runs)
 
     def _prepare(self, encoded, box, kind, mirrored, label, *place):
-        picture = graph.resize(graph.decode(encoded, box, kind), self._size, self._window.antialias)
-        picture = tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
+        picture = _windowed(encoded, box, kind, mirrored, self._size, self._window.antialias)
         if self._augment:
             augmented = self._augment(picture, *place)
             picture = tf.ensure_shape(augmented, [self._size, self._size, 3])
@@ -235,15 +234,24 @@ class Evaluation:
         """The batches from number `start` on as a dataset, whose errors are TensorFlow's."""
         signature = [
             *graph.PICTURE,
+            tf.TensorSpec([None], tf.bool),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None], tf.float32),
         ]
         dataset = graph.read_ahead(range(start, len(self)), self._read, signature)
 
-        def prepare(encoded, box, kind, label, weight):
-            return self._view(graph.decode(encoded, box, kind)), label, weight
+        def prepare(encoded, box, kind, mirrored, label, weight):
+            return self._shown(encoded, box, kind, mirrored), label, weight
 
         return graph.batched(dataset, prepare, self._indices.shape[1])
+
+    def _boxes(self, indices, heights, widths):
+        """What is decoded of each picture, int32 [b,4], and whether it is mirrored, bool [b]."""
+        nothing = np.zeros_like(heights)
+        return np.stack([nothing, nothing, heights, widths], 1).astype(np.int32), nothing > 0
+
+    def _shown(self, encoded, box, kind, mirrored):
+        return self._view(graph.decode(encoded, box, kind))
 
     def _read(self, step):
         indices, weights = self._indices[step], self._weights[step].copy()
@@ -255,8 +263,9 @@ class Evaluation:
             else:
                 pictures[position] = picture
         self._refuse_bad()
-        boxes = np.array([(0, 0, picture.height, picture.width) for picture in pictures], np.int32)
-        return [*graph.pack(pictures, boxes), self._labels[indices], weights]
+        heights, widths = (np.array([picture[i] for picture in pictures]) for i in (1, 2))
+        boxes, mirrored = self._boxes(indices, heights, widths)
+        return [*graph.pack(pictures, boxes), mirrored, self._labels[indices], weights]
 
     def _mend(self, step):
         """Reports what TensorFlow's decoder refuses in a batch; False if that is nothing."""
@@ -279,6 +288,45 @@ class Evaluation:
             raise BadFiles(
                 f"{len(bad)} of the files to evaluate on cannot be decoded ({self._reader.summary()})"
             )
+
+
+class Windows(Evaluation):
+    """As `Evaluation`, of one window of each picture, as training sees it: an augmented view of a whole split.
+
+    Args:
+        split, batch_size, on_bad: as `Evaluation`'s.
+        window, size: as `Feed`'s.
+        uniforms: float64 [N,window.numbers] in [0, 1), what draws the window of each picture.
+
+    Raises:
+        ValueError: as `Evaluation`, and a size that the window cannot give.
+        BadFiles: as `Evaluation`.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        window: windows.ScaleCrop | windows.RandomResizedCrop,
+        size: int,
+        uniforms: np.ndarray,
+        *,
+        on_bad: Callable[[str, str], None] = lambda name, reason: None,
+    ):
+        super().__init__(split, batch_size, None, on_bad=on_bad)
+        self._window, self._size, self._uniforms = window, size, uniforms
+        window(np.ones(1), np.ones(1), np.zeros((1, window.numbers)), size)  # refuses a size
+
+    def _boxes(self, indices, heights, widths):
+        return self._window(heights, widths, self._uniforms[indices], self._size)
+
+    def _shown(self, encoded, box, kind, mirrored):
+        return _windowed(encoded, box, kind, mirrored, self._size, self._window.antialias)
+
+
+def _windowed(encoded, box, kind, mirrored, size, antialias):
+    picture = graph.resize(graph.decode(encoded, box, kind), size, antialias)
+    return tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
 
 
 def _positions(batch_size, part):
