@@ -37,7 +37,9 @@ from keras_resnet.weights import reference, tensors
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Any name of keras_resnet.list_models().")
-flags.DEFINE_string("weights", None, "File, Hugging Face's folder, or a published name.")
+flags.DEFINE_string(
+    "weights", None, "File, Hugging Face's folder, or a published name, as imagenet."
+)
 flags.DEFINE_string("out", None, "What to write: .keras, .weights.h5 or .safetensors.")
 flags.DEFINE_enum(
     "names",

@@ -59,7 +59,7 @@ flags.DEFINE_list(
     "weights",
     [],
     ".keras files; or, of --model, whatever its builder's weights= reads (a state dict, Hugging "
-    "Face's folder, a published name); several, with commas, are averaged.",
+    "Face's folder, a published name, as imagenet); several, with commas, are averaged.",
 )
 flags.DEFINE_string(
     "data",

@@ -35,7 +35,7 @@ from keras_resnet.support import files, labels
 
 FLAGS = flags.FLAGS
 networks.define()
-flags.DEFINE_string("weights", None, "The network's file.")
+flags.DEFINE_string("weights", None, "The network's file, or a published name, as imagenet.")
 flags.DEFINE_string("pictures", None, "A picture, or a folder of pictures, at any depth.")
 flags.DEFINE_string("out", None, "Folder for the PNGs.")
 flags.DEFINE_string(

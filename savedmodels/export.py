@@ -43,7 +43,11 @@ from keras_resnet.training import runtime
 
 FLAGS = flags.FLAGS
 networks.define()
-flags.DEFINE_string("weights", None, "A .keras file, or any file of weights of --model.")
+flags.DEFINE_string(
+    "weights",
+    None,
+    "A .keras file; or, of --model, any file of weights or a published name, as imagenet.",
+)
 flags.DEFINE_string(
     "labels",
     None,

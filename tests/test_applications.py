@@ -183,7 +183,7 @@ def test_shortcut_choosable_on_any(name, shortcut):
         ({"include_top": False, "pooling": "mean"}, 'pooling must be None, "avg" or "max"'),
         ({"input_shape": (3, 32, 3)}, "at least 4x4"),
         ({"input_shape": (32, 32)}, r"must be \(height, width, channels\)"),
-        ({"weights": "imagenet"}, "which is no file"),
+        ({"weights": "imagenet"}, "none are published for ResNet20"),
     ],
 )
 def test_mistakes_are_one_sentence(kwargs, sentence):

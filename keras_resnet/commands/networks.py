@@ -13,6 +13,7 @@ from keras_resnet.data import views
 from keras_resnet.networks import models
 from keras_resnet.networks.layers import Layers
 from keras_resnet.support import labels
+from keras_resnet.weights import published
 
 FLAGS = flags.FLAGS
 
@@ -74,6 +75,10 @@ def network(
     name = FLAGS.model
     if name:
         applications.get(name)  # an unknown name before all else
+    elif published.is_name(path):
+        raise ValueError(
+            f"--model is missing: {path} are published weights of several networks; name one."
+        )
     found = weights.find(path, name)
     if found.peer == "keras" and zipfile.is_zipfile(found.path):  # a .keras file by any name
         try:

@@ -112,9 +112,10 @@ def find(weights, network: str | None) -> Found:
 
     Args:
         weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of a
-            folder of Hugging Face's or timm's; or the name of a published set, as "torchvision/IMAGENET1K_V2". Of a
-            state dict with several networks, "x.pth#state_dict" is the one whose names begin with "state_dict.".
-        network: that will take them, a name in `list_models()`; None if that is not known.
+            folder of Hugging Face's or timm's; or the name of a published set, as "torchvision/IMAGENET1K_V2", or
+            "imagenet" for the network's usual one. Of a state dict with several networks, "x.pth#state_dict" is the one
+            whose names begin with "state_dict.".
+        network: that will take them, a name in `list_models()`; None if that is not known, and no published name is.
 
     Raises:
         ValueError: no such file or name; the file is damaged or of an unknown kind, wants code run, or is
@@ -128,9 +129,10 @@ def find(weights, network: str | None) -> Found:
     if isinstance(path, str):
         path, part = _apart(path)
     if not isinstance(path, str) or not (os.path.isfile(path) or os.path.isdir(path)):
+        names = f"; {published.known(network)}" if network else ""
         raise ValueError(
             "weights must be None (random), the path of a file of weights, or a published name as "
-            f"'torchvision/IMAGENET1K_V1'; got {weights!r}, which is no file."
+            f"'imagenet' or 'torchvision/IMAGENET1K_V1'; got {weights!r}, which is no file{names}."
         )
     try:
         found = _looked_into(path, network, contract, part)

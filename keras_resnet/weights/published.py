@@ -5,7 +5,9 @@ top-5 are their sources' claims on ImageNet's 50,000 validation pictures. The ei
 torchvision's begin the file's SHA-256; Keras publishes MD5.
 """
 
+import functools
 import hashlib
+import logging
 import os
 import pathlib
 from typing import NamedTuple
@@ -15,6 +17,7 @@ import keras
 from keras_resnet.weights import peers, tensors
 from keras_resnet.weights.contract import Contract
 
+logger = logging.getLogger(__name__)
 VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that serves the files offline
 
 
@@ -116,29 +119,59 @@ def _claimed(top1, top5):
     return {"claimed_top1": top1 / 100, "claimed_top5": top5 / 100, "on": "ImageNet validation"}
 
 
+# What weights="imagenet" is, first come first served: keras.applications' own, else its publisher's default.
+_USUAL = (
+    "keras/imagenet", "torchvision/IMAGENET1K_V2", "torchvision/IMAGENET1K_V1", "timm/ra2_in1k", "timm/a1h_in1k",
+)  # fmt: skip
+_USUAL_OF = {
+    "SEResNet50": "timm/a1_in1k"
+}  # timm's default, though it has the set that it gives others by default
+IMAGENET = "imagenet"  # as users of keras.applications write it
+
 PUBLISHED = dict([*_torchvision(), *_timm(), *_keras()])  # (network, name) -> Published
 
 
 def is_name(weights) -> bool:
     """Whether `weights` is meant as a name of `PUBLISHED`, not as a path."""
     text = str(weights)
-    return text.startswith(("torchvision/", "timm/", "keras/")) and not os.path.exists(text)
+    named = text == IMAGENET or text.startswith(("torchvision/", "timm/", "keras/"))
+    return named and not os.path.exists(text)
+
+
+def known(network: str) -> str:
+    """The names that are published for a network, as part of a sentence."""
+    names = sorted(name for owner, name in PUBLISHED if owner == network)
+    if not names:
+        return f"none are published for {network}"
+    return (
+        f"published for {network} are {IMAGENET} ({usual(network)}), {', '.join(names[:-1])}"
+        f"{' and ' * (len(names) > 1)}{names[-1]}"
+    )
+
+
+def usual(network: str) -> str | None:
+    """The published set that "imagenet" is for a network; None where nothing is published for it."""
+    names = (_USUAL_OF.get(network), *_USUAL)
+    return next((name for name in names if (network, name) in PUBLISHED), None)
 
 
 def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
     """The file of a published weight set, from the folder that `KERAS_RESNET_WEIGHTS` names or Keras' cache, else
     from its address.
 
+    Args:
+        network: by our name.
+        name: of a set in `PUBLISHED`, or "imagenet" for the `usual` one, which the log then names.
+
     Raises:
         ValueError: there is no such set, its file is not to be had, or it is not the published one.
     """
+    if name == IMAGENET and usual(network):
+        name = usual(network)
+        _log_once(f"weights={IMAGENET!r} of {network} are {name}.")
     entry = PUBLISHED.get((network, name))
     if entry is None:
-        known = sorted(name for known, name in PUBLISHED if known == network)
-        raise ValueError(
-            f"There are no weights {name!r} for {network}: "
-            f"{'known are ' + ', '.join(known) if known else 'none are known for it'}."
-        )
+        raise ValueError(f"There are no weights {name!r} for {network}: {known(network)}.")
     folder = os.environ.get(VARIABLE)
     if folder:
         path = pathlib.Path(folder, entry.file)
@@ -167,6 +200,11 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
             f"{entry.digest[:8]}: remove it and fetch it again."
         )
     return path, entry.contract
+
+
+@functools.cache
+def _log_once(sentence):
+    logger.info(sentence)
 
 
 def sha256(path) -> str:

@@ -348,7 +348,8 @@ def test_published_names(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"has no resnet18-f37072fd.pth: put the file of https://"):
         keras_resnet.ResNet18(weights="torchvision/IMAGENET1K_V1")
     with pytest.raises(
-        ValueError, match="no weights 'timm/a1' for ResNet18: known are .*timm/a1_in1k"
+        ValueError,
+        match="no weights 'timm/a1' for ResNet18: published for ResNet18 are .*timm/a1_in1k",
     ):
         keras_resnet.ResNet18(weights="timm/a1")
     model = randomised(keras_resnet.ResNet18())
