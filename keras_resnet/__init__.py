@@ -5,10 +5,13 @@
     model = keras_resnet.ResNet50(classes=10)
 
 Everything is imported when first touched: networks need Keras alone, on any backend; `data.feeds` and
-`serving` need TensorFlow.
+`serving` need TensorFlow. What TensorFlow logs about the machine while that is imported is not shown, nor its lines of
+level INFO afterwards; TF_CPP_MIN_LOG_LEVEL=0 shows those.
 """
 
+import contextlib
 import importlib
+import os
 import sys
 
 import keras_resnet_he
@@ -19,7 +22,7 @@ _problem = keras_resnet_he.problem()
 if _problem:
     raise ImportError(_problem)
 
-from keras_resnet.support import lazy, old_names  # noqa: E402
+from keras_resnet.support import lazy, old_names, quiet  # noqa: E402
 
 old_names.install()
 _parts, _names = lazy.attach(
@@ -34,12 +37,21 @@ _parts, _names = lazy.attach(
 
 def __getattr__(name):
     try:
-        return _imported(name)
+        with _quiet():
+            return _imported(name)
     except (ImportError, ValueError) as error:  # what Keras raises for a backend that is not there
         sentence = None if "keras" in sys.modules else keras_resnet_he.backend_problem()
         if sentence is None:
             raise
         raise ImportError(sentence) from error
+
+
+def _quiet():
+    """Around the first import of Keras and its backend."""
+    if "keras" in sys.modules:
+        return contextlib.nullcontext()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    return quiet.start()
 
 
 def _imported(name):

@@ -77,18 +77,33 @@ def _input_shape(spec, shape, include_top):
     if any(side is not None and side < spec.output_stride for side in (height, width)):
         raise ValueError(
             f"input_shape, ({', '.join(_AXES[channel_axis()])}), must be at least "
-            f"{spec.output_stride}x{spec.output_stride}, the network's output stride; got {shape}."
+            f"{spec.output_stride}x{spec.output_stride}, the network's output stride; got {shape}.{_turned(shape)}"
         )
     if channels is None or (include_top and None in shape):
         raise ValueError(
             "input_shape needs a fixed number of channels and, with include_top=True, "
-            f"a fixed height and width; got {shape}."
+            f"a fixed height and width; got {shape}.{_turned(shape)}"
         )
     if channels not in (1, 3, 4):
         warnings.warn(
-            f"The network usually reads 1, 3 or 4 channels; got input_shape={shape}.", stacklevel=4
+            f"The network usually reads 1, 3 or 4 channels; got input_shape={shape}.{_turned(shape)}",
+            stacklevel=4,
         )
     return shape
+
+
+def _turned(shape):
+    """A word on the order of a shape that reads like the other one, (3, 224, 224); "" of any other."""
+    first = channel_axis() == 1
+    side, channels = (shape[1], shape[2]) if first else (shape[1], shape[0])
+    if channels not in (1, 3, 4) or (side is not None and side <= 4):
+        return ""
+    right = (shape[2], *shape[:2]) if first else (*shape[1:], shape[0])
+    this, other = ("first", "last") if first else ("last", "first")
+    return (
+        f" Channels come {this} here: pass {right}, or build under "
+        f"keras.config.set_image_data_format('channels_{other}')."
+    )
 
 
 _AXES = {-1: ("height", "width", "channels"), 1: ("channels", "height", "width")}

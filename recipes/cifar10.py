@@ -188,10 +188,12 @@ def main() -> dict:
     )
     run.save(saved, workdir, contract)
     some = np.linspace(0, len(test) - 1, min(SHEET, len(test))).astype(int)
+    shares = np.asarray(saved.predict_on_batch(test.pictures[some]))
+    order = np.argsort(shares.max(1), kind="stable")  # the least certain first
     plots.predictions(
-        test.pictures[some],
-        test.labels[some],
-        np.asarray(saved.predict_on_batch(test.pictures[some])),
+        test.pictures[some[order]],
+        test.labels[some[order]],
+        shares[order],
         source.class_names,
         workdir / "predictions.png",
     )

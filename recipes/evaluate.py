@@ -183,18 +183,17 @@ def main() -> dict:
         columns = {
             "examples": lambda count: count.examples,
             "top-1": lambda count: f"{count.accuracy:.1%}",
-            "top-5": lambda count: f"{count.top5_accuracy:.1%}",
         }
+        if classes > 5:  # or every picture is right
+            columns["top-5"] = lambda count: f"{count.top5_accuracy:.1%}"
         print(reports.per_class(evaluation.per_class(verdicts), names, columns))
     if FLAGS.confusion:
         plots.confusion(evaluation.confusion(verdicts, classes), names, FLAGS.confusion)
         say(f"Drawn: {FLAGS.confusion}.")
     if FLAGS.mistakes and worst:
         show_mistakes(worst, split, targets, names, crop)
-    say(
-        f"{total.correct} of {total.examples} right: {total.accuracy:.2%}; "
-        f"{total.top5_correct} in the top 5: {total.top5_accuracy:.2%}."
-    )
+    in_five = f"; {total.top5_correct} in the top 5: {total.top5_accuracy:.2%}" * (classes > 5)
+    say(f"{total.correct} of {total.examples} right: {total.accuracy:.2%}{in_five}.")
     final = {
         "examples": total.examples,
         "top1_correct": total.correct,
@@ -307,6 +306,7 @@ def write_card(networks, files_found, how, final):
         "command": reports.command("recipes/evaluate.py", folders=False),
         "versions": runtime.versions(),
     }
+    tops = (1, 5) if networks[0].output_shape[-1] > 5 else (1,)
     lines = [f"# {', '.join(card['networks'])}", ""]
     for file, contract in zip(card["weights"], card["contracts"], strict=True):
         lines += [f"- weights `{file['file']}`, SHA-256 `{file['sha256']}`"]
@@ -315,10 +315,10 @@ def write_card(networks, files_found, how, final):
         lines += [f"- {name}: {value}" for name, value in known.items()]
     rows = []
     for name, row in card["evaluations"].items():
-        right = (f"{row[f'top{n}_correct']} ({row[f'top{n}']:.2%})" for n in (1, 5))
+        right = [f"{row[f'top{n}_correct']} ({row[f'top{n}']:.2%})" for n in tops]
         rows.append([name, row["examples"], *right, f"{row['loss']:.4f}", f"`{row['command']}`"])
-    heading = ("on", "examples", "top-1", "top-5", "loss, nats", "command")
-    lines += ["", *reports.markdown(heading, rows, align="lrrrrl")]
+    heading = ("on", "examples", *(f"top-{n}" for n in tops), "loss, nats", "command")
+    lines += ["", *reports.markdown(heading, rows, align=f"lr{'r' * len(tops)}rl")]
     path, readable = reports.write_card(stem, card, lines)
     say(f"Written: {readable} and {path.name}.")
 

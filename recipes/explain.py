@@ -4,14 +4,16 @@
     python recipes/explain.py --model=ResNet18 --weights=r18.safetensors --pictures=dog.jpg --class=207
     --out=heat
 
-Each picture x.jpg gives x.jpg.png in --out: left what the network saw (shorter side to
---resize, centre of --size), right the same under the heat of the class that the network says, or of
---class. Red is the picture's most, whatever that is.
+Each picture x.jpg gives x.png in --out, and x.jpg.png where x.png is another's, or is there and is no drawing of
+this command. Below the class and its probability stand the picture, and the same under the heat of the class that the
+network says, or of --class, where the network looked (shorter side to --resize, centre of --size); red is the
+picture's most, whatever that is. Both are of the picture's size, where its longer side has 256 to 1,024 pixels; others
+are enlarged or reduced to that.
 
-The last line is JSON: pictures, explained (a list of file, class, probability).
+The last line is JSON: pictures, explained (a list of file, class, probability, drawn: the path of the PNG).
 """
 
-import io
+import collections
 import pathlib
 
 import keras_resnet_he
@@ -30,8 +32,8 @@ from keras_resnet.commands import networks, picture_files
 from keras_resnet.commands.progress import say
 from keras_resnet.data import views
 from keras_resnet.data.sources import listing
-from keras_resnet.evaluation import grad_cam
-from keras_resnet.support import files, labels
+from keras_resnet.evaluation import grad_cam, plots
+from keras_resnet.support import labels
 
 FLAGS = flags.FLAGS
 networks.define()
@@ -47,6 +49,8 @@ flags.DEFINE_integer(
 networks.define_view()
 
 BATCH = 16  # pictures a step
+SMALLEST, LARGEST = 256, 1024  # pixels, of a drawn picture's longer side
+MARK = {"Software": "keras_resnet, recipes/explain.py"}  # by which this command knows its drawings
 
 
 def main() -> dict:
@@ -60,25 +64,90 @@ def main() -> dict:
     asked = asked_class(names, contract)
     out = made_folder()
 
+    places = places_for([path.relative_to(root) for path in paths], out)
     view, rows = views.center(*crop), []
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
-        seen = np.stack([view(picture_files.decoded(path)).numpy() for path in some])
+        pictures = [picture_files.decoded(path) for path in some]
+        seen = np.stack([view(picture).numpy() for picture in pictures])
         wanted = None if asked is None else np.full(len(some), asked)
         heat, classes, probabilities = grad_cam.grad_cam(net, seen, wanted, FLAGS.stage)
-        sheets = np.concatenate([seen, grad_cam.overlay(seen, heat)], axis=2)
-        for path, sheet, label, row in zip(some, sheets, classes, probabilities, strict=True):
-            name = path.relative_to(root)
-            file = listing.shown(str(name))
-            png = io.BytesIO()
-            Image.fromarray(sheet).save(png, "PNG")
-            place = out / f"{name}.png"
+        for path, picture, its, label, row in zip(
+            some, pictures, heat, classes, probabilities, strict=True
+        ):
+            file, place = listing.shown(str(path.relative_to(root))), places[len(rows)]
             place.parent.mkdir(parents=True, exist_ok=True)
-            files.write(place, png.getvalue())
-            rows.append({"file": file, "class": names[label], "probability": float(row[label])})
-            say(f"{file}: {names[label]} {row[label]:.1%}")
+            says = f"{names[label]} {row[label]:.1%}"
+            whole = shown(picture)
+            plots.pair(whole, heated(whole, its, crop[0] / crop[1]), says, place, MARK)
+            drawn = listing.shown(str(place))
+            rows.append(
+                {
+                    "file": file,
+                    "class": names[label],
+                    "probability": float(row[label]),
+                    "drawn": drawn,
+                }
+            )
+            say(f"{file}: {says}")
     say(f"{len(rows)} drawn in {out}.")
     return {"pictures": len(rows), "explained": rows}
+
+
+# --- what is drawn
+
+
+def places_for(names, out):
+    """The paths of the PNGs: x.png for x.jpg, x.jpg.png where that is not for this command to write."""
+    short = [name.with_suffix(".png") for name in names]
+    while True:
+        many = collections.Counter(str(name).casefold() for name in short)
+        chosen = [
+            name.with_name(f"{name.name}.png")
+            if many[str(place).casefold()] > 1 or not drawn_here(out / place)
+            else place
+            for name, place in zip(names, short, strict=True)
+        ]
+        if chosen == short:
+            return [out / place for place in chosen]
+        short = chosen
+
+
+def drawn_here(path):
+    """Whether a path is free, or has a PNG that this command drew."""
+    if not path.exists():
+        return True
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == MARK["Software"]
+    except OSError:
+        return False
+
+
+def shown(picture):
+    """The picture in three channels, its longer side brought to between SMALLEST and LARGEST pixels."""
+    longer = max(picture.shape[:2])
+    scale = min(max(longer, SMALLEST), LARGEST) / longer
+    image = Image.fromarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    if scale == 1:
+        return np.asarray(image)
+    size = [max(1, round(side * scale)) for side in image.size]
+    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+    return np.asarray(image.resize(size, how))
+
+
+def heated(picture, heat, share):
+    """The picture under its heat, in the centred square that the network looked at, a share of the shorter side."""
+    height, width = picture.shape[:2]
+    side = max(1, round(share * min(height, width)))
+    top, left = (height - side) // 2, (width - side) // 2
+    window = np.s_[top : top + side, left : left + side]
+    drawn = picture.copy()
+    drawn[window] = grad_cam.overlay(picture[window][None], heat[None])[0]
+    return drawn
+
+
+# --- pictures and classes
 
 
 def made_folder():

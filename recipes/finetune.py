@@ -276,7 +276,7 @@ def main() -> dict:
     bad = sorted({*train.bad, *test.bad, *left_out.lines()})
     row = {"step": rows[-1]["step"], "test_loss": total.loss, "test_accuracy": total.accuracy}
     logs.append(workdir, row)
-    plots.curves(logs.rows(workdir), workdir / "curves.png", net.name)
+    plots.curves(logs.rows(workdir), workdir / "curves.png", net.name, kept=best["step"])
     final = {
         "correct": total.correct,
         "examples": total.examples,

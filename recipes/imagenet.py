@@ -221,7 +221,7 @@ def main() -> dict | None:
             f"ready in {time.monotonic() - started:.0f} s."
         )
 
-    show = run.draw(workdir) if devices.chief else None
+    show = run.draw(workdir, feed.evaluated_on) if devices.chief else None
 
     def on_rows(rows):
         show(rows)
@@ -249,7 +249,7 @@ def main() -> dict | None:
             accuracy=accuracy,
             evaluate=evaluate,
             evaluation_model=None if same else evaluated,
-            evaluated="holdout",
+            called=feed.called,
             mend=feed.mend,
             chief=devices.chief,
             together=devices.together,
@@ -267,10 +267,10 @@ def main() -> dict | None:
         values = evaluated.get_weights()
     if not devices.chief:
         return None
-    logs.append(
-        workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
-    )
-    plots.curves(logs.rows(workdir), workdir / "curves.png", FLAGS.model)
+    row = {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
+    logs.append(workdir, row)
+    rows = logs.rows(workdir)
+    plots.curves(rows, workdir / "curves.png", FLAGS.model, evaluated=feed.evaluated_on)
     saved = build(input_shape=(FLAGS.eval_size, FLAGS.eval_size, 3))
     saved.set_weights(values)
     contract = weights.Contract(
@@ -305,9 +305,10 @@ def main() -> dict | None:
         "seconds": round(seconds, 1),
     }
     run.finish(workdir, final)
+    in_five = f", top-5 {tested.top5_accuracy:.2%}" * (len(feed.class_names) > 5)
     say(
         f"{tested.correct} of {tested.examples} pictures right ({feed.evaluated_on}): "
-        f"{tested.accuracy:.2%}, top-5 {tested.top5_accuracy:.2%}. In {workdir}: model.keras, "
+        f"{tested.accuracy:.2%}{in_five}. In {workdir}: model.keras, "
         "final.json, curves.png, metrics.jsonl."
     )
     return final

@@ -192,6 +192,39 @@ def test_mistakes_are_one_sentence(kwargs, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "network, data_format, given, right",
+    [
+        ("ResNet50", "channels_last", (3, 224, 224), (224, 224, 3)),
+        ("ResNet50", "channels_last", (3, None, None), (None, None, 3)),
+        ("ResNet20", "channels_last", (1, 28, 28), (28, 28, 1)),
+        ("ResNet20", "channels_last", (4, 32, 32), (32, 32, 4)),
+        ("ResNet50", "channels_first", (224, 224, 3), (3, 224, 224)),
+    ],
+)
+def test_the_other_order_of_channels_is_named(network, data_format, given, right):
+    other = {"channels_last": "channels_first", "channels_first": "channels_last"}[data_format]
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(data_format)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                applications.get(network)(input_shape=given)
+                sentence = str(said[0].message)
+            except ValueError as error:
+                sentence = str(error)
+    finally:
+        keras.config.set_image_data_format(before)
+    assert sentence.endswith(
+        f"Channels come {data_format[9:]} here: pass {right}, or build under "
+        f"keras.config.set_image_data_format('{other}')."
+    )
+    with pytest.raises(ValueError, match="at least 32x32.*got .16, 16, 3.*\\.$") as refused:
+        applications.get("ResNet50")(input_shape=(16, 16, 3))
+    assert "Channels come" not in str(refused.value)
+
+
 def test_unknown_model_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean.*ResNet50V2"):
         applications.get("resnet50_v2")

@@ -26,7 +26,7 @@ class Pictures:
 
     Attributes:
         class_names, examples: of the training split.
-        evaluated_on: in words.
+        evaluated_on, called: what is evaluated on, in words: "the validation split", "validation".
         steps_per_epoch: updates.
         labels, names: of the training pictures, for a run's fingerprint; empty for noise.
         bad: lines about files that were left out before training.
@@ -56,17 +56,18 @@ class Pictures:
         self.class_names = source.class_names
         self.labels, self.names, self.bad = np.zeros(0, np.int32), (), ()
         if fake:
-            self.examples, self.evaluated_on = len(source.train), "one batch of noise"
+            self.examples = len(source.train)
+            self.evaluated_on, self.called = "one batch of noise", "noise"
             self.steps_per_epoch = self.examples // batch_size
             return
         train = run.refuse_small(source.train, "training")
         if source.test is None:
             # Those that training leaves out are left out here too.
             lenient = dataclasses.replace(train.pictures, on_bad="skip")
-            self.evaluated_on = "the training pictures"
+            self.evaluated_on, self.called = "the training pictures", "training"
             self._test = dataclasses.replace(train, pictures=lenient)
         else:
-            self.evaluated_on = "the validation split"
+            self.evaluated_on, self.called = "the validation split", "validation"
             self._test = run.refuse_small(source.test, "test")
             run.refuse_unlabelled(self._test, "evaluate on")
         self.examples = len(train)

@@ -44,26 +44,40 @@ class Progress:
         the time spent waiting for input ([0, 1]) where it is 5% or more, and time to go."""
         now = self._shown_at = time.monotonic()
         self._marks = [*self._marks[-20:], (now, step)]
-        line = f"step {step}/{self._steps} {bar(step / self._steps)} epoch {epoch}"
-        line += f"  loss {loss:.4f}  accuracy {accuracy:6.2%}"
+        parts = {
+            "step": f"step {step}/{self._steps}",
+            "bar": f" {bar(step / self._steps)}",
+            "epoch": f" epoch {epoch}",
+            "loss": f"  loss {loss:.4f}",
+            "accuracy": f"  accuracy {accuracy:6.2%}",
+        }
         (then, first), (_, last) = self._marks[0], self._marks[-1]
         if last > first:
             pace = (last - first) / (now - then)
-            to_go = clock((self._steps - step) / pace)
-            line += f"  {pace * self._batch_size:.0f} images/s"
-            line += f" ({waiting:.0%} waiting for input)" if waiting >= 0.05 else ""
-            line += f"  ETA {to_go}"
+            parts["pace"] = f"  {pace * self._batch_size:.0f} images/s"
+            if waiting >= 0.05:
+                parts["waiting"] = f" ({waiting:.0%} waiting for input)"
+            parts["ETA"] = f"  ETA {clock((self._steps - step) / pace)}"
         if _terminal():
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{line[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+            line = _fitted(parts, shutil.get_terminal_size().columns - 1)
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
         else:
-            say(line)
+            say("".join(parts.values()))
 
 
 def bar(share: float) -> str:
     """`share` in [0, 1] -> "[=====>    ]"."""
     full = int(share * _BAR)
     return "[" + ("=" * full + ">" * (full < _BAR)).ljust(_BAR) + "]"
+
+
+def _fitted(parts, width):
+    """The line in at most `width` letters: what is wanted least goes first, the time to go last."""
+    for least in ("bar", "waiting", "epoch", "loss", "pace", "accuracy"):
+        if sum(map(len, parts.values())) <= width:
+            break
+        parts = {name: part for name, part in parts.items() if name != least}
+    return "".join(parts.values())[:width]
 
 
 def _terminal():

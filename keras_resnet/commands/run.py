@@ -226,8 +226,9 @@ def _count(split, share):
 # --- while it runs
 
 
-def draw(workdir: epath.Path) -> Callable[[list[dict]], None]:
-    """What is done with the log's rows while they come: TensorBoard, and curves.png now and then."""
+def draw(workdir: epath.Path, evaluated: str = "held out") -> Callable[[list[dict]], None]:
+    """What is done with the log's rows while they come: TensorBoard, and curves.png now and then, in which the pictures
+    that each epoch is evaluated on are called `evaluated`."""
     board = None
     if keras.backend.backend() == "tensorflow":
         board = logs.tensorboard(workdir)
@@ -240,7 +241,7 @@ def draw(workdir: epath.Path) -> Callable[[list[dict]], None]:
         if board:
             board(rows)
         if time.monotonic() - drawn_at >= CURVES_SECONDS:
-            plots.curves(rows, workdir / "curves.png", FLAGS.model)
+            plots.curves(rows, workdir / "curves.png", FLAGS.model, evaluated=evaluated)
             drawn_at = time.monotonic()
 
     return show

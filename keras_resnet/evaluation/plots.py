@@ -13,39 +13,57 @@ from matplotlib.figure import Figure
 
 from keras_resnet.support import files
 
+COUNTED = 20  # classes up to which a confusion's cells have their counts
+GAP, HEAD = 6, 30  # pixels between a pair of pictures, and of the line above
+_DPI = 110
 _FONT = "DejaVu Sans"  # which comes with matplotlib
 
 
-def curves(rows: list[dict], path: str | os.PathLike, title: str = "") -> None:
+def curves(
+    rows: list[dict],
+    path: str | os.PathLike,
+    title: str = "",
+    *,
+    evaluated: str = "held out",
+    kept: int | None = None,
+) -> None:
     """Draws loss (nats) and accuracy (%) over the steps from a log's rows, as PNG.
 
     Args:
         rows: of metrics.jsonl; those with `test_accuracy` are drawn as single points.
         path: written whole or not at all.
+        evaluated: what the pictures of `holdout_loss` and `holdout_accuracy` are called.
+        kept: the step whose weights are kept, where that is not the last: it is marked, the legend has its figures,
+            and what was tested stands there.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(title, parse_math=False)
     for name, label, style in (
         ("", "training", "C0-"),
-        ("holdout_", "held out", "C1-"),
+        ("holdout_", evaluated, "C1-"),
         ("test_", "test", "C3o"),
     ):
         held = [row for row in rows if f"{name}accuracy" in row]
         if not held:
             continue
-        steps = [row["step"] for row in held]
+        tested = name == "test_" and kept is not None
+        steps = [kept if tested else row["step"] for row in held]
         style = style if len(held) > 1 else style[:2] + "o"
         losses = [row[f"{name}loss"] for row in held]
         accuracies = [100 * row[f"{name}accuracy"] for row in held]
         look = {"markersize": 4, "clip_on": False}
-        left.plot(steps, losses, style, label=f"{label} ({losses[-1]:.3f})", **look)
-        right.plot(steps, accuracies, style, label=f"{label} ({accuracies[-1]:.2f}%)", **look)
+        last = steps.index(kept) if kept in steps else -1
+        left.plot(steps, losses, style, label=f"{label} ({losses[last]:.3f})", **look)
+        right.plot(steps, accuracies, style, label=f"{label} ({accuracies[last]:.2f}%)", **look)
     left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
     right.set(xlabel="step", ylabel="accuracy, %", ylim=(None, 100))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend()
+        if kept is not None:
+            axes.axvline(kept, color="0.5", linestyle=":", zorder=0, label="kept")
+        # Beside the curves, for where they leave room is not known before.
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     _save(figure, path)
 
 
@@ -58,7 +76,7 @@ def predictions(
     *,
     columns: int = 8,
 ) -> None:
-    """Draws a sheet of pictures under what the network says of each, as PNG; what is wrong in red.
+    """Draws a sheet of pictures under what the network says of each and what it is, as PNG; what is wrong in red.
 
     Args:
         pictures: uint8 [N,H,W,C], C 1 or 3.
@@ -79,10 +97,8 @@ def predictions(
         axes.axis("off")
         guess = int(np.argmax(likely))
         axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
-        says = f"{class_names[guess]} {likely[guess]:.0%}"
-        if guess != label:
-            says += f"\nis {class_names[label]}"
-        says = "\n".join(map(_short, says.splitlines()))
+        share = f" {likely[guess]:.0%}"
+        says = f"{_short(class_names[guess], 22 - len(share))}{share}\n{_short(f'is {class_names[label]}')}"
         axes.set_title(says, fontsize=8, color="black" if guess == label else "C3", **look)
     _save(figure, path)
 
@@ -90,7 +106,8 @@ def predictions(
 def confusion(
     counts: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, *, named: int = 60
 ) -> None:
-    """Draws which class (row) was taken for which (column), in % of the row, as PNG.
+    """Draws which class (row) was taken for which (column), in % of the row, as PNG; the counts stand in the cells of
+    up to `COUNTED` classes.
 
     Args:
         counts: int [K,K] of examples; classes that neither occur nor are guessed are left out.
@@ -102,21 +119,54 @@ def confusion(
     rows = np.flatnonzero(counts.sum(1))
     columns = np.flatnonzero(counts.sum(0) + counts.sum(1))
     percent = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
-    side = min(max(4, 0.22 * len(columns)), 14)
+    counted = len(columns) <= COUNTED
+    side = min(max(3.5, (0.45 if counted else 0.22) * len(columns)), 14)
     figure = Figure(figsize=(side + 2.5, side * len(rows) / len(columns) + 2), layout="constrained")
     axes = figure.subplots()
-    # Two hundredths of a row are seen beside a row that is all right.
-    look = {"cmap": "magma_r", "norm": PowerNorm(0.4, 0, 100), "interpolation": "nearest"}
-    figure.colorbar(axes.imshow(percent, aspect="auto", **look), label="% of the class")
+    # Two hundredths of a row are seen, and look like few.
+    look = {"cmap": "Blues", "norm": PowerNorm(0.7, 0, 100), "interpolation": "nearest"}
+    image = axes.imshow(percent, aspect="auto", **look)
+    figure.colorbar(image, label="% of the class")
+    for row, column in zip(*np.nonzero(percent), strict=True) if counted else ():
+        dark = np.mean(image.cmap(image.norm(percent[row, column]))[:3]) < 0.5
+        number = str(counts[rows[row], columns[column]])
+        axes.text(
+            column, row, number, ha="center", va="center", fontsize=8, color="w" if dark else "k"
+        )
     axes.set(xlabel="taken for", ylabel="is")
     for axis, which in ((axes.xaxis, columns), (axes.yaxis, rows)):
         if len(which) > named:
             axis.set_ticks([])
             continue
         labels = [_short(class_names[i]) for i in which]
-        axis.set_ticks(range(len(which)), labels, fontsize=7, **_as_it_stands(labels))
+        size = 8 if counted else 7
+        axis.set_ticks(range(len(which)), labels, fontsize=size, **_as_it_stands(labels))
     axes.tick_params(axis="x", rotation=90)
     _save(figure, path)
+
+
+def pair(
+    left: np.ndarray, right: np.ndarray, title: str, path: str | os.PathLike, mark: dict[str, str]
+) -> None:
+    """Draws two pictures side by side, pixel by pixel, under a line of text, as PNG.
+
+    Args:
+        left, right: uint8 [H,W,3], of one size.
+        title: the line, cut to their width.
+        path: written whole or not at all.
+        mark: written into the PNG as text, by keyword.
+    """
+    height, width = left.shape[:2]
+    whole = np.full((HEAD + height, 2 * width + GAP, 3), 255, np.uint8)
+    whole[HEAD:, :width], whole[HEAD:, -width:] = left, right
+    figure = Figure(figsize=(whole.shape[1] / _DPI, whole.shape[0] / _DPI), dpi=_DPI)
+    figure.figimage(whole)
+    # A letter of 11 points is about 9 pixels wide.
+    figure.text(
+        4 / whole.shape[1], 1 - HEAD / 2 / whole.shape[0], _short(title, max(8, whole.shape[1] // 9)),
+        fontsize=11, va="center", **_as_it_stands([title]),
+    )  # fmt: skip
+    _save(figure, path, metadata=mark)
 
 
 def _short(line, most=22):
@@ -159,8 +209,8 @@ def _fonts(letters):
     return tuple(found)
 
 
-def _save(figure, path):
+def _save(figure, path, **arguments):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, above
         with files.aside(path) as part:
-            figure.savefig(part, dpi=110)
+            figure.savefig(part, dpi=_DPI, **arguments)

@@ -15,6 +15,7 @@ import http.client
 import itertools
 import json
 import math
+import os
 import random
 import socket
 import ssl
@@ -172,12 +173,23 @@ def _post(place, path, body, timeout):
     raise Unreached(f"no whole answer within {timeout:g} s")
 
 
+def _quiet():
+    """Holds back what TensorFlow logs while it is imported, where the package is installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        from keras_resnet.support import quiet
+    except ImportError:
+        return contextlib.nullcontext()
+    return quiet.start()
+
+
 def grpc(server: str, model: str, version: int | None = None, timeout: float = 30.0) -> Predict:
     """The same over gRPC; `server` is host:port."""
     try:
-        import grpc
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+        with _quiet():
+            import grpc
+            import tensorflow as tf
+            from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
     except ImportError as error:
         raise ValueError(f"gRPC needs tensorflow-serving-api ({error}): pip install it.") from None
 

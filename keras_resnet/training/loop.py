@@ -34,8 +34,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 50
 # Steps between two questions to the other processes, where there are any.
 _TOGETHER_EVERY = 10
-# Steps between two looks at the training error while warming up; the shortest mean that is looked
-# at.
+# Steps between two looks at the training error while warming up; the shortest mean that is looked at.
 _OBSERVE_EVERY = 100
 
 
@@ -59,6 +58,7 @@ def fit(
     evaluate: Callable[[Callable[[], None]], Any] | None = None,
     evaluation_model: keras.Model | None = None,
     evaluated: str = "holdout",
+    called: str | None = None,
     mend: Callable[[int], bool] | None = None,
     chief: bool = True,
     together: Callable[[list[bool]], list[bool]] | None = None,
@@ -82,15 +82,16 @@ def fit(
         workdir: existing folder, which may be gs://, for `checkpoint-*.npz` and `metrics.jsonl`.
         fingerprint: JSON object, name -> value: what must not change between a checkpoint and a
             resumption.
-        loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and
-            how many of them have the highest logit.
+        loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and how
+            many of them have the highest logit.
         evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
             after_batch after each of its batches (see `evaluation.count`), where a signal may end
             the run with a checkpoint. The controller is given the error.
         evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the
             same layers, with variables of its own. Before each evaluation it is given the weights
             of `copy_weights`. Needed where the optimizer keeps an average of the weights.
-        evaluated: what those examples are called in the log.
+        evaluated: what those examples are called in metrics.jsonl.
+        called: what they are called in sentences; default: the same.
         mend: asked what to do when a batch cannot be made, with the step: True means that the
             batches of that step, asked for again, will come.
         chief: whether this process writes checkpoints and log, and calls `on_step` and `on_rows`; one
@@ -98,8 +99,7 @@ def fit(
         together: where many processes train: which of some wishes any of them has. All call it at
             the same steps, so that they save, and end, at the same step.
         each: where each of several devices sums up the figures of its examples (`SumsOfEach`).
-        checkpoint_seconds: time between two checkpoints; 0 is one a step. One more is written at
-            the end.
+        checkpoint_seconds: time between two checkpoints; 0 is one a step. One more comes at the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
         on_step: called by the chief after each step, to show where the run is, with the step and a
             function ``read() -> (epoch from 1 on, the epoch's mean loss, accuracy in [0, 1], share of
@@ -138,6 +138,7 @@ def fit(
         evaluate=evaluate,
         evaluation_model=evaluation_model,
         evaluated=evaluated,
+        called=called or evaluated,
         chief=chief,
         together=together,
         each=each,
@@ -148,8 +149,7 @@ def fit(
     with run.interrupts.caught(lambda: run.saved_step):
         run.resume(on_begin)
         while run.step < steps:
-            # One iterator for all whole epochs, one for the rest of a resumed epoch, one for a last
-            # partial epoch.
+            # One iterator for all whole epochs, one for the rest of a resumed epoch, one for a last partial epoch.
             epoch, done = divmod(run.step, steps_per_epoch)
             whole = not done and steps - run.step >= steps_per_epoch
             try:
@@ -174,8 +174,7 @@ def fit(
 
 @dataclasses.dataclass(eq=False)
 class _Run(keras.callbacks.CallbackList):
-    """One call of `fit`. Being the CallbackList itself it gets a step's logs as tensors, and reads
-    them seldom: each reading waits for the device."""
+    """One call of `fit`. Being the CallbackList itself it gets a step's logs as tensors; reading them waits."""
 
     net: keras.Model
     accuracy: keras.metrics.Metric
@@ -188,6 +187,7 @@ class _Run(keras.callbacks.CallbackList):
     evaluate: Callable | None
     evaluation_model: keras.Model | None
     evaluated: str
+    called: str
     chief: bool
     together: Callable | None
     each: Callable
@@ -394,6 +394,6 @@ class _Run(keras.callbacks.CallbackList):
             return
         logs.append(self.workdir, row)
         if self.evaluate:
-            right = f"{count.accuracy:.2%} of {count.examples} {self.evaluated} pictures right"
+            right = f"{count.accuracy:.2%} of {count.examples} {self.called} pictures right"
             logger.info(f"epoch {row['epoch']:g}: {right}")
         self.on_rows(logs.rows(self.workdir))

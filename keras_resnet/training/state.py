@@ -117,13 +117,13 @@ class State:
             before = found.metadata["fingerprint"].get(name)
             if before != value:
                 raise ValueError(
-                    f"{name}={value} contradicts {found.path}, which was trained with "
-                    f"{name}={before}: change it back, or begin anew in another workdir."
+                    f"{name}={value} contradicts {found.path}, which was trained with {name}={before} up to "
+                    f"step {found.step}: change it back to go on from there, or begin anew in another workdir."
                 )
         if found.step > steps:
             raise ValueError(
-                f"{found.path} is past the {steps} steps asked for: ask for more, or begin "
-                "anew in another workdir."
+                f"{found.path} is past the {steps} steps asked for: ask for {found.step} to end with what it has, for "
+                "more to go on from there, or begin anew in another workdir."
             )
         wanted = {name: tuple(variable.shape) for name, variable in self._variables().items()}
         held = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from keras_resnet.support import errors, keras_private
+from keras_resnet.support import errors, keras_private, quiet
 from keras_resnet.training import sums
 
 if TYPE_CHECKING:  # needed on that backend alone
@@ -237,20 +237,29 @@ def _tpu(tpu, zone, project):
     import tensorflow as tf
 
     where = "this machine" if tpu == "local" else f"{tpu} in {zone or 'the default zone'}"
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-            tpu=tpu, zone=zone, project=project
-        )
-        if tpu != "local":
-            tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, ValueError, OSError) as error:
-        reason = errors.first_line(error)
+    reason = None
+    with quiet.start():
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+                tpu=tpu, zone=zone, project=project
+            )
+            if tpu != "local":
+                tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+        except (
+            tf.errors.NotFoundError,
+            tf.errors.InvalidArgumentError,
+            ValueError,
+            OSError,
+        ) as error:
+            # Behind it stand operations and their attributes.
+            reason = errors.first_line(error).partition(". Failed in initialization")[0]
+    if reason is not None:
         raise ValueError(
             f"strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
             "`pip install tensorflow-tpu` brings TensorFlow's TPU build, and KERAS_BACKEND=jax with "
             "`pip install jax[tpu]` goes by Keras itself."
-        ) from None
+        )
     strategy = tf.distribute.TPUStrategy(resolver)
     return Devices(strategy, replicas=strategy.num_replicas_in_sync)
 

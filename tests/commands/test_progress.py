@@ -45,6 +45,23 @@ def test_progress_is_one_line_on_a_terminal(monkeypatch):
     assert text.endswith("\r\x1b[KA word.\n")
 
 
+@pytest.mark.parametrize("columns", [80, 60, 36])
+def test_the_time_to_go_fits_a_small_terminal(monkeypatch, columns):
+    """Of a long run at its widest: what is wanted least goes first."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    now = iter([0.0, 0.3, 40.3])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    bar = progress.Progress(600_000, 256)
+    bar.show(100_000, 90, 2.0, 0.25, 0.31)
+    bar.show(100_010, 90, 6.9078, 1.0, 0.31)
+    line = sys.stderr.text.rpartition("\r")[2].removesuffix("\x1b[K")
+    assert len(line) < columns
+    assert line.startswith("step 100010/600000") and line.endswith("  ETA 555:32:40")
+    if columns == 80:
+        assert "loss 6.9078  accuracy 100.00%" in line and "64 images/s" in line
+
+
 def test_progress_is_plain_lines_elsewhere(monkeypatch, capsys):
     bar = progress.Progress(1000, 128)
     assert not bar.due()

@@ -1,10 +1,11 @@
-"""Class names are drawn as they stand, in fonts that have their letters."""
+"""Pictures say what they should: class names as they stand, counts in cells, truth beside guess, curves uncovered."""
 
 import warnings
 
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -77,3 +78,105 @@ def test_letters_that_no_font_has_are_said_once(tmp_path):
     sentences = {str(warning.message) for warning in said}
     assert len(sentences) == 1
     assert "No installed font has 3 of the class names' letters" in sentences.pop()
+
+
+# --- what a picture says
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved."""
+    saved = []
+    save = Figure.savefig
+
+    def savefig(figure, *arguments, **named):
+        save(figure, *arguments, **named)
+        saved.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return saved
+
+
+def test_cells_of_a_small_confusion_have_their_counts(tmp_path, figures):
+    counts = np.array([[9, 1, 0], [0, 12, 0], [3, 0, 7]])
+    plots.confusion(counts, ["ant", "bee", "cat"], tmp_path / "x.png")
+    axes = figures[0].axes[0]
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {
+        (column, row): str(counts[row, column]) for row, column in zip(*np.nonzero(counts), strict=True)
+    }  # fmt: skip
+    # Dark on light and light on dark.
+    lightness = {text.get_position(): np.mean(to_rgb(text.get_color())) for text in axes.texts}
+    assert lightness[1, 0] < 0.5 < lightness[1, 1]
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width > 300
+
+
+def test_cells_of_a_large_confusion_have_none(tmp_path, figures):
+    plots.confusion(np.eye(100, dtype=int), [str(i) for i in range(100)], tmp_path / "x.png")
+    assert not figures[0].axes[0].texts
+
+
+def test_few_mistakes_do_not_look_like_many(tmp_path, figures):
+    """2 in 100 are seen, and nearer to none than to half of them."""
+    plots.confusion(np.array([[98, 2], [50, 50]]), ["a", "b"], tmp_path / "x.png")
+    image = figures[0].axes[0].images[0]
+    none, few, half = image.cmap(image.norm([0, 2, 50]))[:, :3]
+    assert 0.03 < np.linalg.norm(few - none) < np.linalg.norm(few - half)
+
+
+def test_the_sheet_says_guess_and_truth_of_each(tmp_path, figures):
+    shares = np.array([[0.9, 0.1], [0.4, 0.6]])
+    plots.predictions(
+        np.zeros((2, 4, 4, 1), np.uint8), [0, 0], shares, ["ant", "bee"], tmp_path / "x.png"
+    )
+    right, wrong = (axes.title for axes in figures[0].axes)
+    assert (right.get_text(), wrong.get_text()) == ("ant 90%\nis ant", "bee 60%\nis ant")
+    assert right.get_color() != wrong.get_color()
+
+
+ROWS = [
+    {"step": 10 * k, "loss": 1 / k, "accuracy": 1 - 0.5 / k, "holdout_loss": 1.1 / k, "holdout_accuracy": 0.9 - 0.5 / k}
+    for k in range(1, 6)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("many", [1, 5])
+def test_the_legend_hides_no_curve(tmp_path, figures, many):
+    plots.curves(ROWS[:many], tmp_path / "x.png", "a network")
+    [figure] = figures
+    for axes in figure.axes:
+        assert len(axes.get_legend().get_texts()) == 2
+        legend, curves = axes.get_legend().get_window_extent(), axes.get_window_extent()
+        assert not legend.overlaps(curves)
+        assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+
+
+def test_the_kept_epoch_is_marked(tmp_path, figures):
+    """With the test beside it: of that epoch's weights, not of the last step's."""
+    rows = [*ROWS, {"step": 50, "test_loss": 0.5, "test_accuracy": 0.8}]
+    plots.curves(rows, tmp_path / "x.png", kept=30)
+    plots.curves(rows, tmp_path / "y.png")
+    for axes in figures[0].axes:
+        marks = [line for line in axes.lines if set(line.get_xdata()) == {30}]
+        assert len(marks) == 2
+    texts = [text.get_text() for text in figures[0].axes[1].get_legend().get_texts()]
+    assert texts == ["training (83.33%)", "held out (73.33%)", "test (80.00%)", "kept"]
+    for axes in figures[1].axes:
+        assert [line for line in axes.lines if set(line.get_xdata()) == {50}]
+        assert "kept" not in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_an_explanation_is_of_the_pictures_own_pixels(tmp_path, figures):
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 256, (2, 61, 83, 3), np.uint8)
+    plots.pair(one, other, "$ant$ 97.3%", tmp_path / "x.png", mark={"Software": "a test"})
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.text["Software"] == "a test"
+        drawn = np.asarray(picture.convert("RGB"))
+    height, width = drawn.shape[:2]
+    assert width == 2 * 83 + plots.GAP and height > 61
+    np.testing.assert_array_equal(drawn[-61:, :83], one)
+    np.testing.assert_array_equal(drawn[-61:, -83:], other)
+    assert [text.get_text() for text in figures[0].texts] == ["$ant$ 97.3%"]
+    assert (drawn[:-61] < 128).any()

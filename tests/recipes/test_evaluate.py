@@ -100,6 +100,24 @@ def test_last_line_counts_each_picture_once(place, run, shares):
     assert "resnet20; 30 pictures in 6 classes, the centre of 32 in 36." in run.err
 
 
+def test_the_top_5_of_four_classes_is_not_shown(place, tmp_path):
+    """Every picture is in it. The last line and the card's JSON keep their keys."""
+    for name in CLASSES[:4]:
+        shutil.copytree(place / "data/val" / name, tmp_path / "val" / name)
+    contract = weights.Contract(size=32, class_names=CLASSES[:4])
+    weights.save(network(4), tmp_path / "four.keras", contract)
+    ended = evaluate(
+        tmp_path, f"--weights={tmp_path}/four.keras", f"--data={tmp_path}/val", "--per_class",
+        f"--card={tmp_path}/card",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert list(json.loads(ended.out.splitlines()[-1])) == KEYS
+    header = re.split(r"\s{2,}", ended.out.splitlines()[0])
+    assert header == ["class", "examples", "top-1", "most often taken for"]
+    assert "top 5" not in ended.err
+    assert "top-5" not in (tmp_path / "card.md").read_text()
+
+
 def test_table_has_the_classes_worst_first(place, run, shares):
     _, targets = pictures(place)
     header, *rows = [re.split(r"\s{2,}", line) for line in run.out.splitlines()[:7]]

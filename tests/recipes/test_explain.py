@@ -1,12 +1,15 @@
 """Where a network looks: Grad-CAM against CAM and against differences; the recipe's pictures."""
 
 import json
+import pathlib
+import runpy
 
 import child
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+import serving_kit
+from PIL import Image, PngImagePlugin
 from telling import network, smooth
 
 from keras_resnet import applications
@@ -138,10 +141,17 @@ def test_recipe_draws_each_picture(place):
     for i, row in enumerate(found["explained"]):
         assert (row["file"], row["class"]) == (f"{i}.jpg", NAMES[classes[i]])
         np.testing.assert_allclose(row["probability"], shares[i, classes[i]], rtol=1e-4)
-        drawn = np.asarray(Image.open(place / f"a/{i}.jpg.png"))
-        np.testing.assert_array_equal(drawn[:, :32], shown[i])
-        wanted = grad_cam.overlay(shown, heat)[i]
-        np.testing.assert_allclose(drawn[:, 32:].astype(int), wanted, atol=2)
+        assert row["drawn"] == f"{place}/a/{i}.png"
+        drawn = np.asarray(Image.open(row["drawn"]).convert("RGB")).astype(int)
+        # 60x48 comes out as 256x205; the network looked at the middle 32 of 36 parts of the shorter side.
+        whole = np.asarray(Image.fromarray(decoded[i]).resize((256, 205), Image.Resampling.NEAREST))
+        np.testing.assert_array_equal(drawn[-205:, :256], whole)
+        wanted, side = whole.copy(), 182
+        window = np.s_[11 : 11 + side, 37 : 37 + side]
+        wanted[window] = grad_cam.overlay(whole[window][None], heat[i : i + 1])[0]
+        np.testing.assert_allclose(drawn[-205:, -256:], wanted, atol=2)
+        assert np.abs(wanted.astype(int) - whole).max() > 50
+        assert (drawn[:-205, :256] < 128).any()
 
 
 @pytest.mark.slow
@@ -153,8 +163,40 @@ def test_recipe_asks_for_a_class_and_a_stage(place):
         )  # fmt: skip
         assert ended.code == 0, ended.err
         assert json.loads(ended.out)["explained"][0]["class"] == "bee"
-    pair = [np.asarray(Image.open(place / name / "0.jpg.png")) for name in ("bee", "1")]
+    pair = [np.asarray(Image.open(place / name / "0.png")) for name in ("bee", "1")]
     np.testing.assert_array_equal(*pair)
+
+
+def test_names_of_drawings_are_unique_and_nobody_elses(tmp_path):
+    """Of one stem in one folder both keep their whole names; a file that is there and no drawing stays."""
+    with serving_kit.own_flags():
+        recipe = runpy.run_path(str(RECIPE), run_name="explain")
+    for name, mark in (("mine.png", None), ("drawn.png", recipe["MARK"]), ("text.png", "")):
+        if mark == "":
+            (tmp_path / name).write_text("mine")
+        else:
+            info = PngImagePlugin.PngInfo()
+            for key, value in (mark or {}).items():
+                info.add_text(key, value)
+            Image.new("RGB", (2, 2)).save(tmp_path / name, pnginfo=info)
+    names = {
+        "cat.jpg": "cat.png", "dog.jpg": "dog.jpg.png", "DOG.webp": "DOG.webp.png", "a/dog.jpg": "a/dog.png",
+        "mine.jpg": "mine.jpg.png", "drawn.jpg": "drawn.png", "text.jpg": "text.jpg.png",
+        "x.jpg": "x.jpg.png", "x.gif": "x.gif.png", "x.jpg.bmp": "x.jpg.bmp.png",
+    }  # fmt: skip
+    found = recipe["places_for"]([pathlib.Path(name) for name in names], tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in found] == list(names.values())
+
+
+def test_sizes_of_drawings():
+    with serving_kit.own_flags():
+        recipe = runpy.run_path(str(RECIPE), run_name="explain")
+    for size, drawn in (((300, 500), (300, 500)), ((20, 32), (160, 256)), ((1, 3000), (1, 1024))):
+        random = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        found = recipe["shown"](random)
+        assert found.shape == (*drawn, 3)
+        if size == drawn:
+            np.testing.assert_array_equal(found, random)
 
 
 MISTAKES = [
