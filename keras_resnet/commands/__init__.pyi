@@ -13,3 +13,4 @@ from . import run as run
 from . import start as start
 from . import trusting as trusting
 from . import verbs as verbs
+from . import verdicts as verdicts
