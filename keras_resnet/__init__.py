@@ -5,8 +5,8 @@
     model = keras_resnet.ResNet50(classes=10)
 
 Everything is imported when first touched: networks need Keras alone, on any backend; `data.feeds` and
-`serving` need TensorFlow. What TensorFlow logs about the machine while that is imported is not shown, nor its lines of
-level INFO afterwards; TF_CPP_MIN_LOG_LEVEL=0 shows those.
+`serving` need TensorFlow. What TensorFlow's own log says of the machine, then and later, is not shown;
+TF_CPP_MIN_LOG_LEVEL=0 shows what is later.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def _quiet():
     """Around the first import of Keras and its backend."""
     if "keras" in sys.modules:
         return contextlib.nullcontext()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return quiet.start()
 
 

@@ -111,13 +111,3 @@ def test_a_command_asks_for_the_network(name, tmp_path):
     assert ended.err.splitlines()[-1] == (
         f"export.py: --model is missing: {name} are published weights of several networks; name one."
     )
-
-
-def test_a_command_takes_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_RESNET_WEIGHTS", str(tmp_path))
-    ended = child.Child(
-        tmp_path, child.run_recipe, "--weights=imagenet", "--model=ResNet18", f"--out={tmp_path}/out",
-        recipe=EXPORT,
-    ).wait()  # fmt: skip
-    assert ended.code == 2
-    assert "has no resnet18-f37072fd.pth: put the file of https://" in ended.err.splitlines()[-1]
