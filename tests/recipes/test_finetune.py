@@ -352,10 +352,12 @@ def test_the_published_probe_beats_the_network_from_scratch():
         "--weights",
         "--mode",
         "--bn",
+        "--views",  # of a linear probe alone
         "--rate",
         "--epochs",
         "--patience",
         "--workdir",
+        "--notrust_config",  # written down since
     }
     assert "--weights=none" in given[1]
     for folder in folders:
