@@ -69,7 +69,7 @@ def main() -> dict:
         sheets = np.concatenate([seen, grad_cam.overlay(seen, heat)], axis=2)
         for path, sheet, label, row in zip(some, sheets, classes, probabilities, strict=True):
             name = path.relative_to(root)
-            file = listing.shown(str(name))
+            file = listing.printable(str(name))
             png = io.BytesIO()
             Image.fromarray(sheet).save(png, "PNG")
             place = out / f"{name}.png"
@@ -112,7 +112,7 @@ def decoded(path):
     try:
         return images.decode(listing.read(path))
     except ValueError as error:
-        raise ValueError(f"{listing.shown(str(path))}: {error}: repair or remove it.") from None
+        raise ValueError(f"{listing.printable(str(path))}: {error}: repair or remove it.") from None
 
 
 def class_names(net, contract):

@@ -58,7 +58,7 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        # The import system has given the module the spec of its old name: it gets its own back.
+        # The import system has given the module the spec of its old name: it gets that of its new name back.
         module.__spec__ = module.__spec__.loader_state
 
 
