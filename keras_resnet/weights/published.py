@@ -1,4 +1,4 @@
-"""Published weight sets by name: where each lies, and the contract that it was measured under.
+"""Published weight sets by name: the address of each, and the contract that it was measured under.
 
 Addresses, licences and figures are those in the packages torchvision 0.28, timm 1.0.31 and Keras 3.15; top-1 and
 top-5 are their sources' claims on ImageNet's 50,000 validation pictures. The eight digits in a name of
@@ -15,7 +15,7 @@ import keras
 from keras_resnet.weights import peers, tensors
 from keras_resnet.weights.contract import Contract
 
-VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that serves the files offline
+VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that has the files, for work offline
 
 
 class Published(NamedTuple):
@@ -85,10 +85,10 @@ def _timm():
         ("ResNet50V2", "resnetv2_50", "a1h_in1k", 288, 1.0),
         ("ResNet101V2", "resnetv2_101", "a1h_in1k", 288, 1.0),
     ]
-    for network, arch, tag, size, share in sets:
+    for network, arch, tag, size, crop in sets:
         name = f"timm/{tag}"
         preprocessing = "tf" if network.endswith("V2") else "torch"
-        resize = int(size / share)
+        resize = int(size / crop)
         contract = Contract(
             network, preprocessing, size, resize, (), name, "Apache-2.0", interpolation="bicubic"
         )
@@ -106,8 +106,8 @@ def _keras():
         network, name = f"ResNet{depth}", "keras/imagenet"
         file = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels.h5"
         url = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{file}"
-        # Converted from the authors' for Caffe, who measure one crop of 224 in 256, bilinear. (Keras' own `load_img`
-        # takes the nearest pixel by default, by which nothing was published.)
+        # Converted from the authors' weights for Caffe, measured on one crop of 224 in 256, bilinear. (Keras'
+        # `load_img` takes the nearest pixel by default, with which no accuracy was published.)
         contract = Contract(network, "caffe", 224, 256, (), name)
         yield (network, name), Published(file, url, digest, contract)
 
@@ -116,21 +116,23 @@ def _claimed(top1, top5):
     return {"claimed_top1": top1 / 100, "claimed_top5": top5 / 100, "on": "ImageNet validation"}
 
 
-PUBLISHED = dict([*_torchvision(), *_timm(), *_keras()])  # (network, name) -> Published
+PUBLISHED: dict[tuple[str, str], Published] = dict(
+    [*_torchvision(), *_timm(), *_keras()]
+)  # (network, name) -> Published
 
 
-def is_name(weights) -> bool:
-    """Whether `weights` is meant as a name of `PUBLISHED`, not as a path."""
+def is_name(weights: str | os.PathLike) -> bool:
+    """Whether `weights` is meant as a name in `PUBLISHED`, not as a path."""
     text = str(weights)
     return text.startswith(("torchvision/", "timm/", "keras/")) and not os.path.exists(text)
 
 
 def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
-    """The file of a published weight set, from the folder that `KERAS_RESNET_WEIGHTS` names or Keras' cache, else
-    from its address.
+    """The file of a published weight set and its contract: from the folder that `KERAS_RESNET_WEIGHTS` names, or from
+    Keras' cache, which is filled from the set's address.
 
     Raises:
-        ValueError: there is no such set, its file is not to be had, or it is not the published one.
+        ValueError: there is no such set, its file is missing or cannot be fetched, or is not the published one.
     """
     entry = PUBLISHED.get((network, name))
     if entry is None:
@@ -169,7 +171,7 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
     return path, entry.contract
 
 
-def sha256(path) -> str:
+def sha256(path: str | os.PathLike) -> str:
     """64 hexadecimal digits: of a file, or of the weights in Hugging Face's or timm's folder, shards end to end."""
     path = pathlib.Path(path)
     if path.is_dir():

@@ -166,7 +166,7 @@ def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
     "config, sentence",
     [
         ({"num_classes": 4}, "says 4 classes, but its classifier has 3"),
-        ({"model_args": {"output_stride": 16}}, "with output_stride=16, which ours are not"),
+        ({"model_args": {"output_stride": 16}}, "with output_stride=16, which no network here has"),
         ({"model_args": {"global_pool": "max"}}, "with global_pool='max'"),
         ({"global_pool": "catavgmax"}, "with global_pool='catavgmax'"),
         ({"model_args": [1]}, "model_args holds no values by name"),
@@ -177,7 +177,10 @@ def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
         ),
         ({"pretrained_cfg": PRETRAINED | {"std": [0, 1, 1]}}, "not those of R, G and B"),
         ({"pretrained_cfg": PRETRAINED | {"std": None}}, "not those of R, G and B"),
-        ({"pretrained_cfg": PRETRAINED | {"crop_pct": "a"}}, "crop_pct is 'a', not a share of 1"),
+        (
+            {"pretrained_cfg": PRETRAINED | {"crop_pct": "a"}},
+            "crop_pct is 'a', not a fraction of 1",
+        ),
         (
             {"pretrained_cfg": PRETRAINED | {"input_size": 64}},
             "input_size is not .channels, height",
@@ -253,7 +256,7 @@ def test_hugging_face_s_processor_is_ours(tmp_path):
     [
         ({"depths": 3}, "depths are no list"),
         ({"depths": ["a"]}, "depths are no list"),
-        ({"hidden_act": "gelu"}, "hidden_act='gelu', which ours are not"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu', which no network here has"),
         ({"downsample_in_first_stage": True}, "downsample_in_first_stage=True"),
         ({"id2label": {"0": "a", "1": "b"}}, "says 2 classes, but its classifier has 3"),
     ],

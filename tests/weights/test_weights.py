@@ -526,7 +526,7 @@ def test_differences_are_listed_and_nothing_is_half_loaded(tmp_path):
     model = built("ResNet18")
     before = model.get_weights()
     with pytest.raises(ValueError, match="tensors differ"):
-        peers.load(model, found, names.form_of(found))
+        peers.load(model, found, names.peer_of(found))
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
