@@ -27,7 +27,7 @@ class Found:
         peer: whose names its tensors have: a key of `names.NAMINGS`, "keras" (ours) or "keras.applications".
         network: that it is to be loaded into, by the name in `list_models()`.
         contract: what is known of it.
-        certain: whether the contract comes from the file or its publisher; else it is what is usual.
+        certain: whether the contract comes from the file or its publisher; else it is a guess.
         classes: of its classifier; None where it has none.
         channels: of the pictures that it reads.
         content: what `load` needs: shapes, a network's name or `Tensors`, by peer.
@@ -104,7 +104,7 @@ class Found:
 
 
 def find(weights: str | os.PathLike, network: str | None) -> Found:
-    """Finds out what a file of weights, or a published set that it fetches, is: by its content, not by its name.
+    """What a file of weights is, by its content and not by its name; a published set is fetched first.
 
     Args:
         weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of a

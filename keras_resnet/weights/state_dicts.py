@@ -64,9 +64,7 @@ def network(found: Tensors, part: str | None = None) -> Network:
         for name in listed
         if name.startswith(place) and not name.startswith(nested)
     }
-    if (
-        "embedder.embedder.convolution.weight" in within
-    ):  # Hugging Face's backbone, which lacks this prefix
+    if "embedder.embedder.convolution.weight" in within:  # Hugging Face's backbone, alone
         within = {f"resnet.{name}": file for name, file in within.items()}
     peer = names.peer_of(within)
     head = _head(found, listed, place, within)
