@@ -194,7 +194,7 @@ class Layers:
     ) -> keras.KerasTensor:
         """Convolution without bias, padded by kernel//2 on both sides (causal: kernel-1 in front).
 
-        Under a stride the padding is a layer of its own: TensorFlow's "same" would pad the two sides unequally,
+        Under a stride a separate layer pads: TensorFlow's "same" would pad the two sides unequally,
         and weights of other frameworks would give other numbers. `zero` starts the kernel at zero.
         """
         rank = _rank(x)
