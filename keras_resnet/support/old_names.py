@@ -1,7 +1,6 @@
 """The modules of version 0.1 under the names that they had: `keras_resnet.layers` is `keras_resnet.networks.layers`."""
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 
@@ -45,7 +44,7 @@ MOVED = {
 }  # `data.augment`, `data.sources`, `evaluation`, `serving` and `training` are packages with the same names in them.
 
 
-class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Moved:  # a finder and loader; the classes of importlib.abc would double the time of `import keras_resnet`
     def find_spec(self, name, path=None, target=None):
         package, _, old = name.partition(".")
         if package == _PACKAGE and old in MOVED:
