@@ -207,7 +207,7 @@ def _content(item, archives):
     try:
         return _read(item, archives)
     except Exception as error:
-        # Disks, stores and archives raise errors of many classes, as zlib.error and NotImplementedError.
+        # Disks, buckets and archives raise many classes of errors; zlib.error has no base but Exception.
         return f"unreadable: {getattr(error, 'strerror', None) or error or type(error).__name__}"
 
 
