@@ -94,7 +94,7 @@ def torchvision(spec):
     """torchvision's transforms on Pillow's pictures, in a DataLoader; Pillow always antialiases."""
     import torch
 
-    transforms = _torchvision_transforms(torch)
+    transforms = import_torchvision(torch).transforms
     if spec["crop"] == "paper":
         crop = [_ShorterSide(), transforms.RandomCrop(spec["size"])]
     else:
@@ -137,16 +137,16 @@ class _ShorterSide:
         return functional.resize(image, int(torch.randint(low, high + 1, ())))
 
 
-def _torchvision_transforms(torch):
-    """torchvision without its compiled operators, which no CPU build on the registry has: transforms need none,
-    but the import wants to see them."""
+def import_torchvision(torch):
+    """torchvision without its compiled operators, which no CPU build on the registry has: models and transforms need
+    none, but the import wants to see them."""
     declared = torch.library.Library("torchvision", "DEF")
     while True:
         try:
-            from torchvision import transforms
+            import torchvision
 
-            transforms.declared = declared  # for as long as the module
-            return transforms
+            torchvision.declared = declared  # for as long as the module
+            return torchvision
         except RuntimeError as error:
             missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
             if not missing:

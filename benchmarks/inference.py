@@ -32,7 +32,7 @@ import zipfile
 import report
 import timing
 from absl import flags
-from report import mark, show
+from report import faster, mark, ratio_of, show
 
 from keras_resnet.commands import reports, start
 from keras_resnet.commands.progress import say
@@ -228,11 +228,8 @@ def speed(section, kit):
     }
     show(f"{section}: ResNet50, 224 pixels, batch {batch}", results, columns)
     halves = HALVES & set(reports.instructions())
-    marks = [
-        mark(f"{name}, times as fast as {against}", ratio_of(ran, against, name), wanted, "least")
-        for (where, name, against), wanted in FASTER.items()
-        if where == section and (halves or "bfloat16" not in name)
-    ]
+    wanted = {key: least for key, least in FASTER.items() if halves or "bfloat16" not in key[1]}
+    marks = faster(ran, wanted, section)
     if section == "many":
         share = ran.get("ours", {}).get("of_peak")
         marks.append(mark("ours, share of the convolution peak", share, OF_PEAK, "least"))
@@ -340,12 +337,6 @@ def accuracy(folder):
         off = abs(right[name] - right["ours"]) if both else None
         marks.append(mark(f"{name}, pictures right from ours", off, fewer, "most"))
     return {"results": results, "marks": marks}
-
-
-def ratio_of(results, theirs, ours):
-    """How many times as fast `ours` are; None where one is absent."""
-    both = [results.get(name, {}).get("seconds") for name in (theirs, ours)]
-    return timing.ratio(*both) if all(both) else None
 
 
 def check(flag, known):

@@ -3,6 +3,8 @@
 import os
 import statistics
 
+import timing
+
 from keras_resnet.commands import reports
 from keras_resnet.commands.progress import say
 
@@ -28,6 +30,23 @@ def mark(what, measured, wanted, bound):
         verdict = "met" if met else "NOT met"
         say(f"  {what}: {measured:.2f}; asked for: at {bound} {wanted}, {verdict}")
     return {"what": what, "measured": measured, f"at_{bound}": wanted, "met": met}
+
+
+def faster(results, wanted, section):
+    """Marks of `wanted`, (section, contestant, against) -> at least how many times as fast, in this section."""
+    return [
+        mark(
+            f"{name}, times as fast as {against}", ratio_of(results, against, name), least, "least"
+        )
+        for (where, name, against), least in wanted.items()
+        if where == section
+    ]
+
+
+def ratio_of(results, theirs, ours):
+    """How many times as fast `ours` are; None where one is absent."""
+    both = [results.get(name, {}).get("seconds") for name in (theirs, ours)]
+    return timing.ratio(*both) if all(both) else None
 
 
 def show(title, results, columns):

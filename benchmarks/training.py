@@ -30,7 +30,7 @@ import sys
 import report
 import timing
 from absl import flags
-from report import mark, show
+from report import faster, mark, show
 
 from keras_resnet.commands import start
 from keras_resnet.commands.progress import say
@@ -134,15 +134,7 @@ def training_steps(section, net, steps):
         "first step, s": ("first_seconds", ".1f"),
     }
     show(title, results, columns)
-    marks = []
-    for (where, name, against), wanted in FASTER.items():
-        if where == section:
-            both = name in ran and against in ran
-            measured = both and timing.ratio(ran[against]["seconds"], ran[name]["seconds"])
-            marks.append(
-                mark(f"{name}, times as fast as {against}", measured or None, wanted, "least")
-            )
-    return {"results": results, "marks": marks}
+    return {"results": results, "marks": faster(ran, FASTER, section)}
 
 
 def startup():

@@ -1,7 +1,11 @@
 """What a network costs and looks like, read off the built graph: parameters, MACs, output stride, a drawing."""
 
+from __future__ import annotations
+
 import math
+import os
 import re
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -10,6 +14,9 @@ from keras_resnet.networks import models
 from keras_resnet.networks.layers import Layers, channel_axis, format_of, positions
 from keras_resnet.networks.repeat import Repeat
 from keras_resnet.support import keras_private
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def macs(model: keras.Model) -> int:
@@ -49,7 +56,7 @@ def parameters(model: keras.Model) -> tuple[int, int]:
 
 
 def output_stride(model: keras.Model) -> int:
-    """Input positions for one position of the last feature map, along the last spatial axis."""
+    """Input positions for one of the last feature map, along the last spatial axis."""
     maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) > 2]
     format = format_of(model)
     return positions(model.inputs[0].shape, format)[-1] // positions(maps[-1], format)[-1]
@@ -59,26 +66,26 @@ def summary_table(size: int | None = None, names: list[str] | None = None) -> li
     """One row a named network: name, trainable and total parameters, MACs, size, output stride.
 
     Args:
-        size: side of the square RGB picture in pixels; None takes each network's own (224 or 32).
+        size: side of the square RGB picture in pixels; None takes each network's default (224 or 32).
         names: networks; None takes all (each one is built).
 
     Returns:
         Rows with keys name, trainable, total, macs, size, output_stride.
     """
-    spelling = Layers(
+    layers = Layers(
         kernel_initializer=keras.initializers.Zeros
-    )  # nobody runs these: draw nothing
+    )  # no random numbers: nobody runs these
     rows = []
     for name in names or applications.list_models():
         side = size or models.NETWORKS[name].size
         shape = (3, side, side) if channel_axis() == 1 else (side, side, 3)
-        model = applications.get(name)(input_shape=shape, layers=spelling)
+        model = applications.get(name)(input_shape=shape, layers=layers)
         rows.append({"name": name, **facts(model)})
     return rows
 
 
 def facts(model: keras.Model) -> dict:
-    """A row of `summary_table`, but for the name, of any network with a fixed input shape."""
+    """A row of `summary_table` without the name, for any network with a fixed input shape."""
     trainable, total = parameters(model)
     return {
         "trainable": trainable,
@@ -103,15 +110,14 @@ def format_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def draw(model: keras.Model, path: str | None = None):
-    """Draws a residual network: a row a stage, a box a block, coloured by its shortcut.
+def draw(model: keras.Model, path: str | os.PathLike | None = None) -> Figure:
+    """Draws a residual network: a row for each stage, in it a box for each block, coloured by its shortcut.
 
-    Needs matplotlib alone. (Keras' plot_model wants Graphviz, and draws a box a layer: 347 of them for
-    ResNet-101.)
+    Needs matplotlib alone. (Keras' plot_model needs Graphviz, and draws a box for each layer, 347 for ResNet-101.)
 
     Args:
         model: a network of this package.
-        path: of a picture file to write; None leaves it to the notebook.
+        path: of a picture file to write; None writes none, and a notebook shows the figure.
 
     Returns:
         The matplotlib figure.
@@ -142,9 +148,9 @@ def draw(model: keras.Model, path: str | None = None):
             axes.text(
                 left + whole + 0.01, -row, f"{len(beside)} x [{text}]", va="center", fontsize=7
             )
-    shown = [kind for kind in _COLOURS if kind in labels]
+    kinds = [kind for kind in _COLOURS if kind in labels]
     figure.legend(
-        [labels[k] for k in shown], shown, loc="outside lower center", ncols=4, fontsize=8
+        [labels[k] for k in kinds], kinds, loc="outside lower center", ncols=4, fontsize=8
     )
     if path is not None:
         figure.savefig(path, dpi=120)
@@ -161,7 +167,7 @@ _COLOURS = {
 
 
 def _stages(model):
-    """Rows of the drawing, by the layers' names: name -> shape, blocks {number: convs, beside}."""
+    """Rows of the drawing, from the layers' names: name -> shape, blocks {number: convs, beside}."""
     stages = {}
     for layer in model.layers:
         block = re.match(r"(conv\d+)_block(\d*)_(\w+)", layer.name)

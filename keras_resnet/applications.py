@@ -13,14 +13,14 @@ import keras
 
 from keras_resnet import weights as weight_files
 from keras_resnet.networks import fronts, models
-from keras_resnet.networks.blocks import SHORTCUTS
+from keras_resnet.networks.blocks import SHORTCUTS, Shortcut
 from keras_resnet.networks.fronts import Preprocessing
 from keras_resnet.networks.layers import Layers, channel_axis
 
 logger = logging.getLogger(__name__)
 _DOC = """{name}: {depth} stages of {depths} blocks, {size}x{size} pictures by default.
 
-Arguments mean what they mean in keras.applications, except that pictures come in raw.
+Arguments mean what they mean in keras.applications, except that the network takes raw pictures.
 
 Args:
     include_top: end in global average pooling and a Dense classifier.
@@ -39,12 +39,12 @@ Args:
     name: of the model.
     preprocessing: the network takes RGB pictures in 0..255, uint8 or float, and normalises them as its
         first layer: "torch", "caffe" or "tf" (the modes of keras.applications.imagenet_utils), a
-        `Preprocessing`, or None for inputs that are normalised already. "auto" is the weights' own, or
-        "torch". With 1 or 4 channels the average of the three channels' statistics serves; weights for
-        3 channels are adapted in the first convolution.
-    shortcut: None for the network's own; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
+        `Preprocessing`, or None for inputs that are normalised already. "auto" is what the weights were trained
+        with, else "torch". With 1 or 4 channels each is normalised by the average of the three channels'
+        statistics; weights for 3 channels are adapted in the first convolution.
+    shortcut: None for the network's in the table; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
         `keras_resnet.networks.blocks`.
-    layers: `Layers`: activation, norm, initialiser and padding of every layer.
+    layers: `Layers`: activation, norm, initialiser and padding of all layers.
 
 Returns:
     A functional keras.Model: float32 [B,classes], or features.
@@ -133,7 +133,7 @@ def _named(network):
         name: str = network.lower(),
         *,
         preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-        shortcut: Literal["A", "B", "C", "none"] | Callable | None = None,
+        shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None,
         layers: Layers = Layers(),
     ) -> keras.Model:
         found = None if weights is None else weight_files.find(weights, network)
@@ -197,7 +197,7 @@ def _named(network):
         if not adapted and include_top == (found.classes is not None):
             found.load(model)
             return model
-        # What the file holds, whole; then what of it is wanted.
+        # The whole network of the file; then its weights that this one has.
         whole = build(
             found.classes is not None,
             input_shape=_shape(*(side or spec.size for side in sides), found.channels),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 import keras
+from keras_resnet.networks.blocks import Shortcut
 from keras_resnet.networks.fronts import Preprocessing
 from keras_resnet.networks.layers import Layers
 
@@ -18,7 +19,7 @@ def ResNet18(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet18: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34(
@@ -26,7 +27,7 @@ def ResNet34(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet34: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50(
@@ -34,7 +35,7 @@ def ResNet50(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet50: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101(
@@ -42,7 +43,7 @@ def ResNet101(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet101: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152(
@@ -50,7 +51,7 @@ def ResNet152(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet152: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet50V1_5(
@@ -58,7 +59,7 @@ def ResNet50V1_5(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet50V1_5: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101V1_5(
@@ -66,7 +67,7 @@ def ResNet101V1_5(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet101V1_5: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152V1_5(
@@ -74,7 +75,7 @@ def ResNet152V1_5(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet152V1_5: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet18V2(
@@ -82,7 +83,7 @@ def ResNet18V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet18V2: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34V2(
@@ -90,7 +91,7 @@ def ResNet34V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet34V2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50V2(
@@ -98,7 +99,7 @@ def ResNet50V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet50V2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101V2(
@@ -106,7 +107,7 @@ def ResNet101V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet101V2: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152V2(
@@ -114,7 +115,7 @@ def ResNet152V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet152V2: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet18D(
@@ -122,7 +123,7 @@ def ResNet18D(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet18D: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34D(
@@ -130,7 +131,7 @@ def ResNet34D(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet34D: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50D(
@@ -138,7 +139,7 @@ def ResNet50D(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet50D: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101D(
@@ -146,7 +147,7 @@ def ResNet101D(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet101D: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152D(
@@ -154,7 +155,7 @@ def ResNet152D(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet152D: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNeXt50_32x4d(
@@ -162,7 +163,7 @@ def ResNeXt50_32x4d(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext50_32x4d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNeXt50_32x4d: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNeXt101_32x8d(
@@ -170,7 +171,7 @@ def ResNeXt101_32x8d(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext101_32x8d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNeXt101_32x8d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def WideResNet50_2(
@@ -178,7 +179,7 @@ def WideResNet50_2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "wideresnet50_2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """WideResNet50_2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def WideResNet101_2(
@@ -186,7 +187,7 @@ def WideResNet101_2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "wideresnet101_2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """WideResNet101_2: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def SEResNet50(
@@ -194,7 +195,7 @@ def SEResNet50(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet50",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """SEResNet50: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def SEResNet101(
@@ -202,7 +203,7 @@ def SEResNet101(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet101",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """SEResNet101: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def SEResNet152(
@@ -210,7 +211,7 @@ def SEResNet152(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet152",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """SEResNet152: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def PlainNet18(
@@ -218,7 +219,7 @@ def PlainNet18(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet18",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet18: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def PlainNet34(
@@ -226,7 +227,7 @@ def PlainNet34(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet34",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet34: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def PlainNet20(
@@ -234,7 +235,7 @@ def PlainNet20(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet20",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet20: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def PlainNet32(
@@ -242,7 +243,7 @@ def PlainNet32(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet32",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet32: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def PlainNet44(
@@ -250,7 +251,7 @@ def PlainNet44(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet44",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet44: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def PlainNet56(
@@ -258,7 +259,7 @@ def PlainNet56(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet56",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet56: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def PlainNet110(
@@ -266,7 +267,7 @@ def PlainNet110(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet110",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """PlainNet110: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet20(
@@ -274,7 +275,7 @@ def ResNet20(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet20",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet20: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def ResNet32(
@@ -282,7 +283,7 @@ def ResNet32(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet32",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet32: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def ResNet44(
@@ -290,7 +291,7 @@ def ResNet44(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet44",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet44: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def ResNet56(
@@ -298,7 +299,7 @@ def ResNet56(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet56",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet56: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def ResNet110(
@@ -306,7 +307,7 @@ def ResNet110(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet110",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet110: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet1202(
@@ -314,7 +315,7 @@ def ResNet1202(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet1202",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet1202: 3 stages of 200-200-200 blocks, 32x32 pictures by default."""
 def ResNet20V2(
@@ -322,7 +323,7 @@ def ResNet20V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet20v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet20V2: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def ResNet32V2(
@@ -330,7 +331,7 @@ def ResNet32V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet32v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet32V2: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def ResNet44V2(
@@ -338,7 +339,7 @@ def ResNet44V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet44v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet44V2: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def ResNet56V2(
@@ -346,7 +347,7 @@ def ResNet56V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet56v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet56V2: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def ResNet110V2(
@@ -354,7 +355,7 @@ def ResNet110V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet110v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet110V2: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet1202V2(
@@ -362,6 +363,6 @@ def ResNet1202V2(
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet1202v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
-    shortcut: Literal["A", "B", "C", "none"] | Callable | None = None, layers: Layers = ...,
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
 ) -> keras.Model:
     """ResNet1202V2: 3 stages of 200-200-200 blocks, 32x32 pictures by default."""

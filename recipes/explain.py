@@ -75,12 +75,12 @@ def main() -> dict:
         for path, picture, its, label, row in zip(
             some, pictures, heat, classes, probabilities, strict=True
         ):
-            file, place = listing.shown(str(path.relative_to(root))), places[len(rows)]
+            file, place = listing.printable(str(path.relative_to(root))), places[len(rows)]
             place.parent.mkdir(parents=True, exist_ok=True)
             says = f"{names[label]} {row[label]:.1%}"
             whole = shown(picture)
             plots.pair(whole, heated(whole, its, crop[0] / crop[1]), says, place, MARK)
-            drawn = listing.shown(str(place))
+            drawn = listing.printable(str(place))
             rows.append(
                 {
                     "file": file,

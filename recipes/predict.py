@@ -94,7 +94,7 @@ def few(paths):
         raise ValueError("Give one of --weights and --saved_model: the network that is asked.")
     pictures = [path for given in paths for path in picture_files.found(given)[0]]
     read, ask = by_weights() if FLAGS.weights else by_saved_model()
-    names = [listing.shown(str(path)) for path in pictures]
+    names = [listing.printable(str(path)) for path in pictures]
     width, rows = max(map(len, names)), []
     for first in range(0, len(pictures), FLAGS.batch_size):
         contents = [content(read, path) for path in pictures[first : first + FLAGS.batch_size]]

@@ -104,7 +104,7 @@ def run(paths: list[str]) -> dict:
         FLAGS.retries,
         on_retry,
     )
-    began, width = time.monotonic(), max(len(listing.shown(str(file))) for file in files)
+    began, width = time.monotonic(), max(len(listing.printable(str(file))) for file in files)
     for batch in _batches(files, FLAGS.batch_size):
         contents = [content for _, content in batch]
         sent = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
@@ -117,7 +117,7 @@ def run(paths: list[str]) -> dict:
             dict(zip(sent, remote.answers(outputs, FLAGS.top or 5), strict=True)) if sent else {}
         )
         for i, (file, _) in enumerate(batch):
-            name, answer = listing.shown(str(file)), replies.get(i) or {"error": contents[i]}
+            name, answer = listing.printable(str(file)), replies.get(i) or {"error": contents[i]}
             figures["classified"] += "error" not in answer
             if FLAGS.out == "json":
                 print(harmless(json.dumps({"file": name, **answer}, ensure_ascii=False)))

@@ -1,9 +1,10 @@
 """Independent networks of peers with random weights and statistics, for the parity of conversions."""
 
 import functools
+import importlib.util
 import re
-import sys
 
+import feeders
 import numpy as np
 import pytest
 
@@ -40,22 +41,11 @@ TORCHVISION = {
 
 @functools.cache
 def torchvision():
-    """The package, whose builds without its compiled operators (there is none for a CPU on some registries) only
-    need them declared."""
+    """The package."""
     torch = pytest.importorskip("torch", reason="the reference runs in PyTorch")
-    declared = torch.library.Library("torchvision", "DEF")
-    while True:
-        try:
-            package = pytest.importorskip("torchvision")
-            package.declared = declared  # for as long as the module
-            return package
-        except RuntimeError as error:
-            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-            if not missing:
-                raise
-            declared.define(f"{missing[1]}(Tensor x) -> Tensor")
-            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-                del sys.modules[name]
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    return feeders.import_torchvision(torch)
 
 
 def timm(network, classes=7):

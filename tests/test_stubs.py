@@ -27,6 +27,8 @@ g: keras.Model = applications.get("ResNet18")(classes=2)
 h: keras.Model = keras_resnet.load("net.keras", trust_config=True)
 i = keras_resnet.feature_extractor(keras_resnet.ResNet50()).pyramid_level_inputs["P3"].upper()
 j = keras_resnet.networks.models.NETWORKS["ResNet50"].output_stride + 1
+k = keras_resnet.resnet(keras.Input((8, 8, 1)), (1, 1), [16, 32], order=blocks.V2, strides=[1, (2, 1)])
+l = keras_resnet.resnet(fronts.pictures(keras.Input((8, 8, 1))), (1, 1), (16, 32), tail=blocks.squeeze_excite)
 """
 WRONG = """
 keras_resnet.ResNet51()
@@ -39,12 +41,14 @@ keras_resnet.ResNet20(True, None, None, None, None, 10, "softmax", "net", "torch
 keras_resnet.WideResNet50_2(include_top="no")
 keras_resnet.list_models(50)
 keras_resnet.feature_extractor("ResNet50")
+keras_resnet.resnet(keras.Input((8, 8, 1)), 3, (16, 32))
+blocks.bottleneck(64, strides_on="2x2")
 """
 IMPORTS = """import pathlib
 import keras
 import keras_resnet
 from keras_resnet import applications
-from keras_resnet.networks import Layers, blocks
+from keras_resnet.networks import Layers, blocks, fronts
 """
 
 
@@ -75,7 +79,7 @@ def errors(tmp_path_factory):
 
 def test_pyright_reports_the_wrong_calls_and_no_other(errors):
     right, wrong = RIGHT.strip().splitlines(), WRONG.strip().splitlines()
-    assert len(right) == len(wrong) == 10
+    assert len(right) == len(wrong) == 12
     assert list(errors) == wrong, errors
 
 

@@ -64,9 +64,11 @@ def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            printable = argument.encode("utf-8", "surrogateescape").decode(
+                "utf-8", "backslashreplace"
+            )
             raise flags.IllegalFlagValueError(
-                f"{shown} is not UTF-8: rename the file or folder, or give a link to it that has another name."
+                f"{printable} is not UTF-8: rename the file or folder, or give a link to it that has another name."
             ) from None
     for flag in its_flags(flag_values):  # or --helpshort would list the command's module alone
         flag_values.register_key_flag_for_module(argv[0], flag)

@@ -1,4 +1,4 @@
-"""A trained network from --model and --weights, and how it is shown pictures."""
+"""A trained network from --model and --weights, and the view that it gets of pictures."""
 
 import zipfile
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def network(
         path: of the file: what a builder's `weights=` reads.
         trunk: whether a file without a classifier will do; it gets a random one, of one class.
         size: pixels, side of its pictures, where the file holds weights alone; default: what they were evaluated
-            at, or the network's own.
+            at, or the network's.
 
     Returns:
         The network, ending in its classifier, and what was found in the file.
@@ -85,7 +85,7 @@ def network(
             model = weights.load(path, trust_config=FLAGS.trust_config)
         except weights.UnknownNetwork as error:
             raise ValueError(
-                f"{error.problem}: pass --trust_config to build what the file's own config says, if you know where "
+                f"{error.problem}: pass --trust_config to build what the file's config says, if you know where "
                 "it comes from."
             ) from None
         evaluation.check(model)

@@ -41,4 +41,4 @@ def decoded(path: pathlib.Path) -> np.ndarray:
     try:
         return images.decode(listing.read(path))
     except ValueError as error:
-        raise ValueError(f"{listing.shown(str(path))}: {error}: repair or remove it.") from None
+        raise ValueError(f"{listing.printable(str(path))}: {error}: repair or remove it.") from None

@@ -141,13 +141,13 @@ def sentences() -> None:
     log.propagate = False  # absl writes what comes further up
     if not any(isinstance(handler, _Sentences) for handler in log.handlers):
         log.addHandler(_Sentences())
-    before, said = warnings.showwarning, set()
+    before, written = warnings.showwarning, set()
 
     def show(message, category, *arguments, **named):
         if category is not UserWarning:
             before(message, category, *arguments, **named)
-        elif str(message) not in said:
-            said.add(str(message))
+        elif str(message) not in written:
+            written.add(str(message))
             say(str(message))
 
     warnings.simplefilter("always", UserWarning)

@@ -24,6 +24,6 @@ def define_config() -> None:
     flags.DEFINE_bool(
         "trust_config",
         False,
-        "Build a .keras file's network as the file's own config says, where it is not in keras_resnet's table: of "
+        "Build a .keras file's network as the file's config says, where it is not in keras_resnet's table: of "
         "Keras' own layers alone, never of code. For files whose origin you know.",
     )

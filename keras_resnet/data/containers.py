@@ -62,7 +62,7 @@ def _wanted(name, content, before):
     if (name == b"IHDR") == bool(before) or name not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
         raise ValueError(f"the PNG has a chunk {name.decode()} where none may be")
     if name == b"IHDR" and not _sound_header(content):
-        raise ValueError("the PNG's header is none of the specification's")
+        raise ValueError("the PNG's header contradicts the specification")
     if name == b"PLTE":
         if name in before or len(content) % 3 or len(content) > 768:
             raise ValueError("the PNG's palette is damaged")

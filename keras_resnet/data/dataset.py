@@ -229,7 +229,7 @@ def _decoded(encoded):
 def _decode(read, name):
     try:
         encoded = read(name)
-    except Exception as error:  # of the disk, or of a damaged archive: zlib.error, BadZipFile, ...
+    except Exception as error:  # of the disk, or of a damaged archive, as zlib.error
         return f"cannot be read: {error}"
     try:
         return images.decode(encoded)

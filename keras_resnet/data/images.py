@@ -52,7 +52,7 @@ def decode(encoded: bytes) -> np.ndarray:
         raise ValueError("not a picture, whatever its name says") from None
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
+    except Exception as error:  # Pillow's decoders raise many: OSError, SyntaxError, struct.error
         raise ValueError(f"cannot be decoded: {error}") from None
 
 

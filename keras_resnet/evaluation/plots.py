@@ -211,6 +211,6 @@ def _fonts(letters):
 
 def _save(figure, path, **arguments):
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once, above
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # logged once, above
         with files.aside(path) as part:
             figure.savefig(part, dpi=_DPI, **arguments)

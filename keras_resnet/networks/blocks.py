@@ -1,44 +1,65 @@
 """A residual block: ``shortcut(x) + branch(x)``, made of four independent choices, each a plain function.
 
 branch    which convolutions: `basic`, `bottleneck`
-order     where norm and activation sit: `V1` after each convolution, `V2` before
-shortcut  what runs beside the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D)
-tail      what the branch does last: `nothing`, `squeeze_excite`
+order     where norm and activation are: `V1` after each convolution, `V2` before
+shortcut  what is added to the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D)
+tail      what the branch ends in: `nothing`, `squeeze_excite`
 
 A block is a function ``(x, name) -> tensor``; layer names follow keras.applications.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 from keras import ops
 
-from keras_resnet.networks.layers import Layers, channel_axis, channels, is_one
+from keras_resnet.networks.layers import Layers, Sizes, channel_axis, channels, is_one
+
+Block = Callable[[keras.KerasTensor, str], keras.KerasTensor]  # (x, name) -> tensor
+BlockFactory = Callable[..., Block]  # (filters, strides, *, order, shortcut, tail, layers) -> block
+Tail = Callable[..., keras.KerasTensor]  # (x, *, layers, name) -> tensor
+# (x, activated, filters, strides, *, layers, norm, name) -> tensor, or None for no shortcut.
+Shortcut = Callable[..., keras.KerasTensor | None]
 
 
 class Conv(NamedTuple):
-    """One convolution of a branch; kernel and strides an int or one an axis."""
+    """One convolution of a branch."""
 
     filters: int
-    kernel: int | tuple = 3
-    strides: int | tuple = 1
+    kernel: Sizes = 3
+    strides: Sizes = 1
     groups: int = 1
 
 
-# --- shortcuts: (x, activated, filters, strides, *, layers, norm, name) -> tensor, or None for no shortcut.
-# `activated` is x after norm and activation where the order is V2 (He 2016: a projection reads that, an
-# identity x itself), and x where it is V1; `norm` says whether a projection is normalised.
+# --- shortcuts
+# `activated` is x itself in the order V1, and x after norm and activation in V2, where a projection reads
+# `activated` and an identity x (He 2016); `norm` says whether a norm follows a projection.
 
 
-def none(x, activated, filters, strides, **_):
+def none(
+    x: keras.KerasTensor, activated: keras.KerasTensor, filters: int, strides: Sizes, **_: Any
+) -> None:
     """No shortcut: the plain nets of the paper."""
     return None
 
 
-def pad(x, activated, filters, strides, *, layers, norm, name):
-    """Option A (paper, 3.3): identity, every strides-th position, zeros for new channels; no parameters."""
+def pad(
+    x: keras.KerasTensor,
+    activated: keras.KerasTensor,
+    filters: int,
+    strides: Sizes,
+    *,
+    layers: Layers,
+    norm: bool,
+    name: str,
+) -> keras.KerasTensor:
+    """Option A (paper, 3.3): every strides-th position of x, zeros for new channels; no parameters.
+
+    Raises:
+        ValueError: the block has fewer filters than x has channels.
+    """
     if filters < channels(x):
         raise ValueError(
             f"Shortcut A pads channels and cannot go from {channels(x)} to {filters} at {name}; use B or C."
@@ -50,21 +71,48 @@ def pad(x, activated, filters, strides, *, layers, norm, name):
     return x
 
 
-def project(x, activated, filters, strides, *, layers, norm, name):
+def project(
+    x: keras.KerasTensor,
+    activated: keras.KerasTensor,
+    filters: int,
+    strides: Sizes,
+    *,
+    layers: Layers,
+    norm: bool,
+    name: str,
+) -> keras.KerasTensor:
     """Option B (paper, 3.3): identity, or a 1x1 convolution where the shape changes."""
     if filters == channels(x) and is_one(strides):
         return x
     return always_project(x, activated, filters, strides, layers=layers, norm=norm, name=name)
 
 
-def always_project(x, activated, filters, strides, *, layers, norm, name):
+def always_project(
+    x: keras.KerasTensor,
+    activated: keras.KerasTensor,
+    filters: int,
+    strides: Sizes,
+    *,
+    layers: Layers,
+    norm: bool,
+    name: str,
+) -> keras.KerasTensor:
     """Option C (paper, 4.1): a 1x1 convolution in every block."""
     x = layers.conv(activated, filters, 1, strides, name=f"{name}_0_conv")
     return layers.norm(x, name=f"{name}_0_bn") if norm else x
 
 
-def pool_project(x, activated, filters, strides, *, layers, norm, name):
-    """ResNet-D (He T. 2018, 4.1): the stride by an average pool, then the 1x1 convolution."""
+def pool_project(
+    x: keras.KerasTensor,
+    activated: keras.KerasTensor,
+    filters: int,
+    strides: Sizes,
+    *,
+    layers: Layers,
+    norm: bool,
+    name: str,
+) -> keras.KerasTensor:
+    """ResNet-D (He T. 2018, 4.1): an average pool strides, then the 1x1 convolution."""
     if filters == channels(x) and is_one(strides):
         return x
     if not is_one(strides):
@@ -72,18 +120,28 @@ def pool_project(x, activated, filters, strides, *, layers, norm, name):
     return always_project(x, activated, filters, 1, layers=layers, norm=norm, name=name)
 
 
-SHORTCUTS = {"A": pad, "B": project, "C": always_project, "none": none}
+SHORTCUTS: dict[str, Shortcut] = {"A": pad, "B": project, "C": always_project, "none": none}
 
 
-# --- tails: (x, *, layers, name) -> tensor
+# --- tails
 
 
-def nothing(x, *, layers, name):
+def nothing(x: keras.KerasTensor, *, layers: Layers, name: str) -> keras.KerasTensor:
+    """The branch as it is."""
     return x
 
 
-def squeeze_excite(x, *, layers, name, ratio=16):
-    """Channel attention (Hu 2018): each channel scaled by a gate in (0, 1) read off the global average."""
+def squeeze_excite(
+    x: keras.KerasTensor, *, layers: Layers, name: str, ratio: int = 16
+) -> keras.KerasTensor:
+    """Channel attention (Hu 2018): each channel times a gate in (0, 1), computed from the global average.
+
+    Args:
+        ratio: channels over the units of the first of its two dense layers.
+
+    Raises:
+        ValueError: `layers` are causal.
+    """
     if layers.causal:
         raise ValueError(
             "squeeze_excite averages over all positions, so a causal network cannot use it."
@@ -95,7 +153,7 @@ def squeeze_excite(x, *, layers, name, ratio=16):
     )
     gate = keras.layers.Dense(count, activation="sigmoid", name=f"{name}_se_expand")(gate)
     if not last:
-        # One operation, as in channels_last, so that layers and weights come in the same order.
+        # One operation, as in channels_last, so that layers and weights have the same order.
         axes = "bcxyz"[: len(x.shape)]
         return ops.einsum(f"{axes},bc->{axes}", x, gate)
     return keras.layers.Multiply(name=f"{name}_se_scale")([x, gate])
@@ -105,11 +163,11 @@ def squeeze_excite(x, *, layers, name, ratio=16):
 
 
 class Order(NamedTuple):
-    """What follows the stem, how a block threads its convolutions, and what precedes the head."""
+    """What follows the stem, how a block puts its convolutions together, and what comes before the head."""
 
-    opening: Callable
-    block: Callable
-    closing: Callable
+    opening: Tail
+    block: Callable[..., keras.KerasTensor]
+    closing: Tail
 
 
 def _norm_act(x, *, layers, name):
@@ -160,7 +218,7 @@ V2 = Order(opening=_as_is, block=_pre_activation, closing=_norm_act)
 
 
 def _shape_of(convs):
-    """Output filters and the one stride (an int or a tuple) of a branch."""
+    """Output filters and strides of a branch, of whose convolutions at most one strides."""
     strides = next((conv.strides for conv in convs if not is_one(conv.strides)), 1)
     return convs[-1].filters, strides
 
@@ -168,34 +226,42 @@ def _shape_of(convs):
 # --- branches
 
 
-def basic(filters, strides=1, *, order=V1, shortcut=project, tail=nothing, layers=Layers()):
+def basic(
+    filters: int,
+    strides: Sizes = 1,
+    *,
+    order: Order = V1,
+    shortcut: Shortcut = project,
+    tail: Tail = nothing,
+    layers: Layers = Layers(),
+) -> Block:
     """Two 3x3 convolutions (paper, figure 5 left): [B,...,C] -> [B,.../strides,filters]."""
     convs = [Conv(filters, 3, strides), Conv(filters, 3)]
     return functools.partial(order.block, convs=convs, shortcut=shortcut, tail=tail, layers=layers)
 
 
 def bottleneck(
-    filters,
-    strides=1,
+    filters: int,
+    strides: Sizes = 1,
     *,
-    expansion=4,
-    width=1.0,
-    groups=1,
-    strides_on="1x1",
-    order=V1,
-    shortcut=project,
-    tail=nothing,
-    layers=Layers(),
-):
+    expansion: int = 4,
+    width: float = 1.0,
+    groups: int = 1,
+    strides_on: Literal["1x1", "3x3"] = "1x1",
+    order: Order = V1,
+    shortcut: Shortcut = project,
+    tail: Tail = nothing,
+    layers: Layers = Layers(),
+) -> Block:
     """1x1, 3x3, 1x1 (paper, figure 5 right): [B,...,C] -> [B,.../strides,filters*expansion].
 
     Args:
         filters: of the 3x3 at width 1.
-        strides: of the block; an int, or one an axis.
+        strides: of the block.
         expansion: output filters over `filters`.
-        width: factor on the inner filters (Wide ResNet: 2).
+        width: factor on the filters of the first 1x1 and the 3x3 (Wide ResNet: 2).
         groups: of the 3x3 (ResNeXt: 32).
-        strides_on: "1x1", the paper's, or "3x3", "v1.5".
+        strides_on: the convolution that strides: "1x1", the first (the paper), or "3x3" ("v1.5").
         order, shortcut, tail, layers: see the module.
 
     Raises:

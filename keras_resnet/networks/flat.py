@@ -1,7 +1,7 @@
-"""One graph of a model that holds others: a `Sequential`, or a network called within a network.
+"""A model that holds other models as one graph of layers.
 
-Fine-tuning in Keras is most often written so: ``Sequential([backbone, pooling, Dense])``, or
-``Dense(n)(pooling(backbone(x)))``. What looks at a network's layers looks at `flat(model)`.
+Fine-tuned networks in Keras often hold a model: ``Sequential([backbone, pooling, Dense])``, or
+``Dense(n)(pooling(backbone(x)))``. Code that goes through a network's layers goes through `flat(model)`.
 """
 
 import keras
@@ -11,17 +11,17 @@ from keras_resnet.support import keras_private
 
 
 def flat(model: keras.Model) -> keras.Model:
-    """The same function as one functional model without models in it; the layers are shared.
+    """The same function as one functional model without models in it, of the same layer objects.
 
-    Names, weights and `trainable` are those of the layers themselves, so what is set on them is set in
-    `model` too. A functional model that holds no other is returned as it is.
+    What is set on its layers, as weights and `trainable`, is therefore set in `model` too. A functional
+    model that holds no other is returned as it is.
 
     Args:
-        model: functional or Sequential; so are the models in it. Other models in it, and layers that
-            wrap one, stay single layers.
+        model: functional or Sequential. Functional and Sequential models in it are opened; models of other
+            kinds, and layers that wrap a model, stay single layers.
 
     Raises:
-        ValueError: the model is of another kind or not built yet, or two layers have one name.
+        ValueError: the model is of another kind or not built yet, or two layers have the same name.
     """
     graph = keras_private.graph_of(model)
     if graph is None:
@@ -56,20 +56,20 @@ def calls(model: keras.Model) -> dict:
     return found
 
 
-def source(model: keras.Model, layer) -> keras.KerasTensor:
-    """What `layer`, called once, reads in this functional model."""
+def source(model: keras.Model, layer: keras.layers.Layer) -> keras.KerasTensor:
+    """The input of a layer that this functional model calls once."""
     [call] = calls(model)[id(layer)]
     return call.input_tensors[0]
 
 
-def result(model: keras.Model, layer) -> keras.KerasTensor:
-    """What `layer`, called once, gives in this functional model."""
+def result(model: keras.Model, layer: keras.layers.Layer) -> keras.KerasTensor:
+    """The output of a layer that this functional model calls once."""
     [call] = calls(model)[id(layer)]
     return call.outputs[0]
 
 
 def _replayed(graph, inputs, training=None):
-    """The graph's layers called anew, those of models in it too."""
+    """The outputs of the graph's layers, and of those of models in it, called again on other inputs."""
 
     def call_of(layer):
         def call(*args, **kwargs):
@@ -79,16 +79,16 @@ def _replayed(graph, inputs, training=None):
             if inner is None:
                 return layer(*args, **kwargs)
             x = args[0] if args else kwargs["inputs"]
-            return _replayed(inner, _as_asked(x, inner), kwargs.get("training"))
+            return _replayed(inner, _cast(x, inner), kwargs.get("training"))
 
         return call
 
     return keras_private.call_again(graph, inputs, call_of)
 
 
-def _as_asked(inputs, graph):
+def _cast(inputs, graph):
     """Cast to the types of the graph's inputs, as the call of a model does."""
     return [
-        x if x.dtype == asked.dtype else keras.ops.cast(x, asked.dtype)
-        for x, asked in zip(keras.tree.flatten(inputs), graph.inputs, strict=True)
+        x if x.dtype == wanted.dtype else keras.ops.cast(x, wanted.dtype)
+        for x, wanted in zip(keras.tree.flatten(inputs), graph.inputs, strict=True)
     ]

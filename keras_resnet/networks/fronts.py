@@ -1,4 +1,4 @@
-"""Raw input -> the tensor that a stem reads: normalisation is part of the network and cannot be got wrong."""
+"""Raw pictures -> the tensor that a stem reads: normalisation is part of the network, so no caller can get it wrong."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class Preprocessing:
 
 
 # The modes of keras.applications.imagenet_utils.preprocess_input.
-MODES = {
+MODES: dict[str, Preprocessing] = {
     "torch": Preprocessing(
         mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)
     ),
@@ -39,8 +39,8 @@ MODES = {
 }
 
 
-def named(preprocessing) -> Preprocessing:
-    """The `Preprocessing` of a mode's name, or what is one already.
+def named(preprocessing: str | Preprocessing) -> Preprocessing:
+    """The `Preprocessing` of a mode's name; one that is given comes back.
 
     Raises:
         ValueError: it is neither.
@@ -54,16 +54,19 @@ def named(preprocessing) -> Preprocessing:
     return preprocessing
 
 
-def same(one, other, channels: int = 3) -> bool:
-    """Whether two modes or `Preprocessing`s are one to a thousandth of a step of 256, for pictures of so many
-    channels."""
+def same(one: str | Preprocessing, other: str | Preprocessing, channels: int = 3) -> bool:
+    """Whether two do the same to pictures of so many channels: statistics in 0..255 within 0.001 of each other.
+
+    Raises:
+        ValueError: one is neither a mode nor a `Preprocessing`.
+    """
     one, other = named(one), named(other)
     values = zip(_statistics(one, channels), _statistics(other, channels), strict=True)
     return all(abs(a - b) < 1e-3 for a, b in values) and (channels != 3 or one.bgr == other.bgr)
 
 
 def _statistics(preprocessing, channels):
-    """Mean and standard deviation of each channel; with other than 3, the three channels' averages serve for each."""
+    """Means, then standard deviations, of each channel; for other than 3 channels each is the average of the three."""
     mean, std = preprocessing.mean, preprocessing.std
     return (
         (*mean, *std) if channels == 3 else (sum(mean) / 3,) * channels + (sum(std) / 3,) * channels
@@ -71,13 +74,13 @@ def _statistics(preprocessing, channels):
 
 
 def pictures(
-    x: keras.KerasTensor, preprocessing: str | Preprocessing | None = "torch"
+    x: layers.Tensor, preprocessing: str | Preprocessing | None = "torch"
 ) -> keras.KerasTensor:
     """[B,...,C] pictures, uint8 or float 0..255 -> float32, normalised under any precision policy.
 
     Args:
-        x: symbolic Keras tensor; 3 channels are RGB. With 1 or 4 channels the average of the three
-            channels' statistics serves for each (and the order stays).
+        x: symbolic Keras tensor; 3 channels are RGB. With 1 or 4 channels each is normalised by the average
+            of the three channels' statistics, and their order stays.
         preprocessing: "torch", "caffe" or "tf", the modes of keras.applications.imagenet_utils; a
             `Preprocessing`; or None for a tensor that the caller has normalised.
 

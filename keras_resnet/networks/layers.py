@@ -1,9 +1,9 @@
-"""How one layer is spelt, at any rank: the only place that pads, and the only one that names a backend.
+"""How each layer is made, at any rank: the only place that pads, and the only one that names a backend.
 
 The rank is read off the tensor, never named: ``[B,T,C]`` gives 1D, ``[B,H,W,C]`` 2D and ``[B,T,H,W,C]`` 3D
-layers. Where the channels are is Keras' `image_data_format()` when a network is built; the weights are the same
-either way, and in what follows "[B,...,C]" is "[B,C,...]" in channels_first. Convolutions have no bias (a norm
-follows each one).
+layers. Keras' `image_data_format()` at the time a network is built says where its channels are; the weights are the
+same either way. "[B,...,C]" below means "[B,C,...]" in channels_first. Convolutions have no bias, since a norm follows
+each one.
 """
 
 import contextlib
@@ -11,16 +11,21 @@ import dataclasses
 import gc
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_resnet.support import keras_private
 
+# Symbolic or the backend's: Keras has no common type for both, and type checkers take a keras.Input for a list, too.
+Tensor = Any
+Sizes = int | Sequence[int]  # one for all spatial axes, or one an axis
+
 
 def data_format() -> str:
-    """Where a network that is built now has its channels: "channels_last" or "channels_first"."""
+    """Where a network built now would have its channels: "channels_last" or "channels_first"."""
     return keras.config.image_data_format()
 
 
@@ -30,26 +35,29 @@ def channel_axis() -> int:
 
 
 def channels(x: keras.KerasTensor) -> int | None:
-    """Of a tensor [B,...,C]."""
+    """How many a tensor [B,...,C] has."""
     return x.shape[channel_axis()]
 
 
 def format_of(model: keras.Model) -> str:
-    """Where the channels of a built network are, by its first layer that says it."""
+    """Where the channels of a built network are: the data format of its first layer that has one."""
     found = (getattr(layer, "data_format", None) for layer in keras_private.layers(model))
     return next(filter(None, found), "channels_last")
 
 
-def positions(shape: tuple, format: str) -> tuple:
-    """The sides of a tensor's shape (B,...,C), without its batch and its channels."""
+def positions(shape: Sequence[int | None], format: str) -> tuple[int | None, ...]:
+    """The spatial sides in a tensor's shape (B,...,C)."""
     return tuple(shape[2:] if format == "channels_first" else shape[1:-1])
 
 
 def channels_last_only(model: keras.Model, what: str) -> None:
     """Refuses a network that reads channels-first tensors.
 
+    Args:
+        what: begins the sentence of the error: who reads such pictures alone.
+
     Raises:
-        ValueError: it does; `what` begins the sentence.
+        ValueError: it reads channels-first tensors.
     """
     if format_of(model) == "channels_first":
         raise ValueError(
@@ -59,21 +67,23 @@ def channels_last_only(model: keras.Model, what: str) -> None:
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` by TensorFlow's fused kernel, to the same numbers.
+    """`keras.layers.BatchNormalization` by TensorFlow's fused kernel, with the same numbers.
 
     Keras 3 computes moments and scale by separate operations; FusedBatchNormV3 does both in one pass, which
     makes a ResNet-20 training step 1.27 times as fast on a CPU (benchmarks/results/training.json). The kernel
     returns the batch variance with Bessel's correction, N/(N-1); that is undone here, so moving statistics
-    equal Keras' own. Other backends, synchronised statistics, masks, and policies that keep scale and
-    statistics in another type than float32 (float16, bfloat16, float64), take Keras' path.
+    equal Keras'. Other backends, synchronised statistics, masks, and policies that keep scale and
+    statistics in another type than float32 (float16, bfloat16, float64), run Keras' code.
 
-    Says that it is the stock class, which is what a saved file then names: models load with keras alone
-    (and then run Keras' own path).
+    `__class__` is the stock class, so a saved file names that one and loads with keras alone, where
+    Keras' code runs.
     """
 
     __class__ = property(lambda self: keras.layers.BatchNormalization)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """[B,...,C] -> the same shape, in the layer's compute dtype."""
         rank = len(inputs.shape)
         fused = keras.backend.backend() == "tensorflow" and 3 <= rank <= 5
@@ -82,7 +92,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf  # the one exception to keras-only network code
 
-        # The kernel takes [B,H,W,C]: other ranks gather their middle axes in the first of two.
+        # The kernel takes [B,H,W,C]: for other ranks, all spatial axes go into H, and W is 1.
         shape = tf.shape(inputs)
         x = inputs if rank == 4 else tf.reshape(inputs, [shape[0], -1, 1, self.gamma.shape[0]])
         training = bool(training and self.trainable)
@@ -107,7 +117,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def fuse(model: keras.Model) -> keras.Model:
-    """Gives a loaded model's stock batch normalisations the fused kernel, in place; the numbers stay."""
+    """Gives a loaded model's stock batch normalisations the fused kernel, in place; its numbers do not change.
+
+    Returns:
+        `model`.
+    """
     for layer in keras_private.layers(model):
         if type(layer) is keras.layers.BatchNormalization and layer.scale and layer.center:
             object.__setattr__(layer, "__class__", BatchNormalization)
@@ -115,12 +129,15 @@ def fuse(model: keras.Model) -> keras.Model:
 
 
 @contextlib.contextmanager
-def building(recursion=50_000):
-    """Around what makes many layers.
+def building(recursion: int = 50_000) -> Iterator[None]:
+    """A context, or a decorator, for code that makes many layers: deep recursion, no garbage collection.
 
     Keras walks a functional graph by recursion, and a flat net of 1,202 layers needs more frames than
-    Python's 1,000. The garbage collector walks the whole heap again and again while layers come:
+    Python's 1,000. The garbage collector scans the whole heap again and again while layers are made:
     ResNet-152 builds in 1.95 s without it and in 2.25 s with it.
+
+    Args:
+        recursion: frames that Python allows within.
     """
     limit, collecting = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(limit, recursion))
@@ -140,7 +157,7 @@ def he_fan_out() -> keras.initializers.Initializer:
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """How a network's layers are spelt, bound once and passed whole.
+    """Makes a network's layers: what all of them have in common is given once and passed as one object.
 
     Args:
         activation: name of a Keras activation, or a serialisable callable.
@@ -149,10 +166,10 @@ class Layers:
         kernel_initializer: makes a new initializer for each convolution (one object would give every
             kernel of a shape the same values).
         zero_init_residual: start every branch at zero: last gamma (V1) or last kernel (V2). Goyal 2017, 5.1.
-        causal: rank 1 alone; output t sees inputs up to t, in front and in every convolution and pool.
+        causal: for rank 1 only: every convolution and pool is padded in front, so output t sees inputs up to t.
         synchronized: batch statistics over all replicas (TensorFlow strategies).
-        stochastic_depth: chance, in [0, 1), that a picture skips the last block's branch while training;
-            it falls in a line to the first block's share (Huang 2016, 3).
+        stochastic_depth: chance, in [0, 1), that a picture skips the last block's branch while training; block i
+            of n is skipped with i/n of it (Huang 2016, 3).
     """
 
     activation: str | Callable = "relu"
@@ -164,11 +181,21 @@ class Layers:
     synchronized: bool = False
     stochastic_depth: float = 0.0
 
-    def conv(self, x, filters, kernel=3, strides=1, groups=1, *, name, zero=False):
+    def conv(
+        self,
+        x: keras.KerasTensor,
+        filters: int,
+        kernel: Sizes = 3,
+        strides: Sizes = 1,
+        groups: int = 1,
+        *,
+        name: str,
+        zero: bool = False,
+    ) -> keras.KerasTensor:
         """Convolution without bias, padded by kernel//2 on both sides (causal: kernel-1 in front).
 
-        TensorFlow's "same" is lopsided under a stride, which breaks weight transfer: there the padding is
-        explicit.
+        Under a stride a separate layer pads: TensorFlow's "same" would pad the two sides unequally,
+        and weights of other frameworks would give other numbers. `zero` starts the kernel at zero.
         """
         rank = _rank(x)
         kernel, strides = _each(kernel, rank), _each(strides, rank)
@@ -187,8 +214,8 @@ class Layers:
             name=name,
         )(x)
 
-    def norm(self, x, *, name, zero=False):
-        """Batch normalisation over all axes but the channels'."""
+    def norm(self, x: keras.KerasTensor, *, name: str, zero: bool = False) -> keras.KerasTensor:
+        """Batch normalisation over all axes but the channels'; `zero` starts gamma at zero."""
         return BatchNormalization(
             axis=channel_axis(),
             momentum=self.momentum,
@@ -198,28 +225,31 @@ class Layers:
             name=name,
         )(x)
 
-    def act(self, x, *, name):
+    def act(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """The activation."""
         return keras.layers.Activation(self.activation, name=name)(x)
 
-    def drop_branch(self, x, *, name):
-        """Zeroes a picture's whole branch by chance while training, and scales up those that stay."""
+    def drop_branch(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """Zeroes a picture's whole branch by chance while training, and scales up the branches that stay."""
         if not self.stochastic_depth:
             return x
         noise_shape = (None,) + (1,) * (_rank(x) + 1)
         return keras.layers.Dropout(self.stochastic_depth, noise_shape, name=name)(x)
 
-    def max_pool(self, x, size, strides, *, name):
-        """Max-pool padded by size//2 with -inf: 0 would win over negative values where no ReLU precedes."""
+    def max_pool(
+        self, x: keras.KerasTensor, size: Sizes, strides: Sizes, *, name: str
+    ) -> keras.KerasTensor:
+        """Max-pool padded by size//2 with -inf: 0 would win over negative values where no ReLU comes before."""
         rank = _rank(x)
         widths = [self._sides(k) for k in _each(size, rank)]
         widths.insert(rank if channel_axis() == -1 else 0, (0, 0))
         x = ops.pad(x, [(0, 0), *widths], constant_values=-math.inf)
         return _kind("MaxPooling", rank)(size, strides, data_format=data_format(), name=name)(x)
 
-    def avg_pool(self, x, strides, *, name):
-        """Average over windows of `strides`; a last, partial window averages what it has.
+    def avg_pool(self, x: keras.KerasTensor, strides: Sizes, *, name: str) -> keras.KerasTensor:
+        """Average over windows of `strides`; a last, partial window averages the values that it has.
 
-        Causal: over the window that ends at each output's own position (the first one averages zeros in).
+        Causal: each window ends at the position of its output; the first one includes zeros.
         """
         rank = _rank(x)
         if self.causal:
@@ -232,14 +262,14 @@ class Layers:
             name=name,
         )(x)
 
-    def subsample(self, x, strides, *, name):
+    def subsample(self, x: keras.KerasTensor, strides: Sizes, *, name: str) -> keras.KerasTensor:
         """Every strides-th position."""
         return _kind("MaxPooling", _rank(x))(1, strides, data_format=data_format(), name=name)(x)
 
-    def pad_channels(self, x, filters, *, name):
+    def pad_channels(self, x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
         """Zeros for new channels, half before and half after, as the published CIFAR weights do.
 
-        In the eyes of the other data format the channels are a spatial axis, so the stock layer pads it.
+        Keras' layer pads spatial axes only, so it is given the other data format, in which the channels are one.
         """
         rank, axis = _rank(x), channel_axis()
         new = filters - channels(x)
@@ -249,8 +279,16 @@ class Layers:
         other = "channels_first" if axis == -1 else "channels_last"
         return _kind("ZeroPadding", rank)(padding, data_format=other, name=name)(x)
 
-    def global_pool(self, x, kind="Average", *, name, keepdims=False, dtype=None):
-        """[B,...,C] -> [B,C], or [B,1,...,C] with keepdims. kind: "Average" or "Max"."""
+    def global_pool(
+        self,
+        x: keras.KerasTensor,
+        kind: Literal["Average", "Max"] = "Average",
+        *,
+        name: str,
+        keepdims: bool = False,
+        dtype: str | None = None,
+    ) -> keras.KerasTensor:
+        """[B,...,C] -> [B,C], or [B,1,...,C] with keepdims; dtype None is the policy's."""
         pool = _kind(f"Global{kind}Pooling", _rank(x))
         return pool(data_format=data_format(), keepdims=keepdims, dtype=dtype, name=name)(x)
 
@@ -263,8 +301,8 @@ class Layers:
         return _kind("ZeroPadding", rank)(padding, data_format=data_format(), name=name)(x)
 
 
-def is_one(strides) -> bool:
-    """Whether strides (an int, or one an axis) leave every position."""
+def is_one(strides: Sizes) -> bool:
+    """Whether strides keep every position."""
     return set(strides if isinstance(strides, (tuple, list)) else (strides,)) == {1}
 
 

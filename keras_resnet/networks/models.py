@@ -1,28 +1,44 @@
-"""Stems, heads, `resnet()` and the table of named networks: pure structure, which knows no weights."""
+"""Stems, heads, `resnet()` and the table of named networks: structure alone, no weights files."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import keras
 
 from keras_resnet.networks import blocks
-from keras_resnet.networks.blocks import V1, V2, basic, bottleneck
-from keras_resnet.networks.layers import Layers, building
+from keras_resnet.networks.blocks import (
+    V1,
+    V2,
+    BlockFactory,
+    Order,
+    Shortcut,
+    Tail,
+    basic,
+    bottleneck,
+)
+from keras_resnet.networks.layers import Layers, Sizes, Tensor, building
 from keras_resnet.networks.repeat import Repeat
 
-# --- stems: (x, *, order, layers) -> tensor
+Stem = Callable[..., keras.KerasTensor]  # (x, *, order, layers) -> tensor
+Head = Callable[..., keras.KerasTensor]  # (x, *, layers) -> tensor
+
+# --- stems
 
 
-def conv7(x, *, order, layers, filters=64):
+def conv7(
+    x: keras.KerasTensor, *, order: Order, layers: Layers, filters: int = 64
+) -> keras.KerasTensor:
     """Paper, Table 1: 7x7 of stride 2, then a 3x3 max-pool of stride 2."""
     x = layers.conv(x, filters, 7, 2, name="conv1_conv")
     x = order.opening(x, layers=layers, name="conv1")
     return layers.max_pool(x, 3, 2, name="pool1_pool")
 
 
-def deep(x, *, order, layers, filters=64):
+def deep(
+    x: keras.KerasTensor, *, order: Order, layers: Layers, filters: int = 64
+) -> keras.KerasTensor:
     """ResNet-D (He T. 2018, 4.1): three 3x3 convolutions in place of the 7x7."""
     for i, (width, strides) in enumerate([(filters // 2, 2), (filters // 2, 1)], start=1):
         x = layers.conv(x, width, 3, strides, name=f"conv1_{i}_conv")
@@ -32,16 +48,24 @@ def deep(x, *, order, layers, filters=64):
     return layers.max_pool(x, 3, 2, name="pool1_pool")
 
 
-def conv3(x, *, order, layers, filters=16):
+def conv3(
+    x: keras.KerasTensor, *, order: Order, layers: Layers, filters: int = 16
+) -> keras.KerasTensor:
     """Paper, 4.2: one 3x3 convolution, for small pictures."""
     x = layers.conv(x, filters, 3, name="conv1_conv")
     return order.opening(x, layers=layers, name="conv1")
 
 
-# --- heads: (x, *, layers) -> tensor
+# --- heads
 
 
-def classifier(x, *, layers, classes, activation="softmax"):
+def classifier(
+    x: keras.KerasTensor,
+    *,
+    layers: Layers,
+    classes: int,
+    activation: str | Callable | None = "softmax",
+) -> keras.KerasTensor:
     """[B,...,C] -> [B,classes] in float32 under any precision policy."""
     x = layers.global_pool(x, dtype="float32", name="avg_pool")
     return keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(
@@ -49,8 +73,14 @@ def classifier(x, *, layers, classes, activation="softmax"):
     )
 
 
-def features(x, *, layers, pooling=None):
-    """No head: the last feature map, or its global "avg" or "max", [B,C]."""
+def features(
+    x: keras.KerasTensor, *, layers: Layers, pooling: Literal["avg", "max"] | None = None
+) -> keras.KerasTensor:
+    """No head: the last feature map, or with `pooling` its global average or maximum, [B,C] in float32.
+
+    Raises:
+        ValueError: another pooling.
+    """
     if pooling not in (None, "avg", "max"):
         raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
     if pooling is None:
@@ -61,38 +91,38 @@ def features(x, *, layers, pooling=None):
 
 @building()
 def resnet(
-    front,
-    depths,
-    widths,
+    front: Tensor,
+    depths: Sequence[int],
+    widths: Sequence[int],
     *,
-    block=basic,
-    stem=conv3,
-    head=features,
-    strides=None,
-    order=V1,
-    shortcut=blocks.project,
-    tail=blocks.nothing,
-    layers=Layers(),
-    loop=False,
-    name="resnet",
-):
+    block: BlockFactory = basic,
+    stem: Stem = conv3,
+    head: Head = features,
+    strides: Sequence[Sizes] | None = None,
+    order: Order = V1,
+    shortcut: Shortcut = blocks.project,
+    tail: Tail = blocks.nothing,
+    layers: Layers = Layers(),
+    loop: bool = False,
+    name: str = "resnet",
+) -> keras.Model:
     """A residual network: front -> stem -> stages -> head, of rank 1, 2 or 3 as the front is.
 
     Args:
         front: symbolic Keras tensor that the stem reads: a `keras.Input` of shape [B,T,C], [B,H,W,C] or
             [B,T,H,W,C] (channels after B where Keras' image_data_format() is "channels_first"), or what
             `fronts.pictures` made of one.
-        depths: blocks a stage.
-        widths: filters a stage, as the block factory reads them.
-        block: `blocks.basic`, `blocks.bottleneck`, a partial of one, or a factory of the same form.
+        depths: number of blocks of each stage.
+        widths: filters of each stage, as the block factory takes them.
+        block: `blocks.basic`, `blocks.bottleneck`, a partial of one, or a function with the same arguments.
         stem: `conv7`, `deep`, `conv3`, a partial of one, or ``(x, order, layers) -> tensor``.
         head: a partial of `classifier` or `features`, or ``(x, layers) -> tensor``.
-        strides: of each stage's first block, each an int or one an axis; default 1, then 2s.
+        strides: of each stage's first block, an int or one an axis; default 1, then 2s.
         order: `blocks.V1` or `blocks.V2`.
         shortcut, tail: functions of `blocks`.
-        layers: how layers are spelt.
-        loop: run each stage's equal blocks, all but its first, by one `Repeat`: for very deep networks,
-            whose saved file then needs `keras_resnet.load`.
+        layers: how layers are made.
+        loop: run each stage's equal blocks, all but its first, by one `Repeat`: for very deep networks. A file
+            saved from such a network needs `keras_resnet.load`.
         name: of the model.
 
     Returns:
@@ -113,10 +143,10 @@ def resnet(
         )
     if loop and layers.stochastic_depth:
         raise ValueError(
-            "A network whose blocks run in a loop has one form for all of them, and stochastic depth "
-            "another chance for each: build it with loop=False."
+            "A network whose blocks run in a loop builds one block for all of them, but stochastic depth "
+            "needs another chance for each: build it with loop=False."
         )
-    spelling = {"order": order, "shortcut": shortcut, "tail": tail}
+    choices = {"order": order, "shortcut": shortcut, "tail": tail}
     number, total = 0, sum(depths)
     x = stem(front, order=order, layers=layers)
     for stage, (depth, width, stride) in enumerate(
@@ -124,15 +154,15 @@ def resnet(
     ):
         for i in range(1, depth + 1):
             if loop and i == 2:
-                front_of = keras.Input(x.shape[1:])
-                form = block(width, 1, layers=layers, **spelling)(front_of, f"conv{stage}_block")
-                form = keras.Model(front_of, form)
-                x = Repeat(form, depth - 1, name=f"conv{stage}_blocks")(x)
+                inputs = keras.Input(x.shape[1:])
+                outputs = block(width, 1, layers=layers, **choices)(inputs, f"conv{stage}_block")
+                pattern = keras.Model(inputs, outputs)
+                x = Repeat(pattern, depth - 1, name=f"conv{stage}_blocks")(x)
                 break
             number += 1
             chance = layers.stochastic_depth * number / total
-            its = dataclasses.replace(layers, stochastic_depth=chance)
-            x = block(width, stride if i == 1 else 1, layers=its, **spelling)(
+            these = dataclasses.replace(layers, stochastic_depth=chance)
+            x = block(width, stride if i == 1 else 1, layers=these, **choices)(
                 x, f"conv{stage}_block{i}"
             )
     x = order.closing(x, layers=layers, name="post")
@@ -145,21 +175,22 @@ def resnet(
 
 
 class Network(NamedTuple):
-    """One line of the table: what `resnet` is given, and for which pictures."""
+    """One line of the table: what `resnet` is given, and the size of picture and number of classes it is for."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    block: Callable
-    stem: Callable
-    shortcut: Callable
-    order: blocks.Order = V1
-    tail: Callable = blocks.nothing
+    block: BlockFactory
+    stem: Stem
+    shortcut: Shortcut
+    order: Order = V1
+    tail: Tail = blocks.nothing
     loop: bool = False
     size: int = 224
     classes: int = 1000
 
     @property
     def output_stride(self) -> int:
+        """Input positions for one of the last feature map, along each axis."""
         return {conv7: 4, deep: 4, conv3: 1}[self.stem] * 2 ** (len(self.depths) - 1)
 
 

@@ -1,4 +1,4 @@
-"""A network's feature maps by their stride, as detectors and segmenters ask for them.
+"""A network's feature maps by their stride, as detection and segmentation models read them.
 
 backbone = keras_resnet.feature_extractor(keras_resnet.load("imagenet.keras"))
 backbone(pictures)  # {"P2": [B,H/4,W/4,C], ..., "P5": [B,H/32,W/32,C]}
@@ -6,9 +6,12 @@ keras_hub.models.RetinaNetBackbone(image_encoder=backbone, ...)
 keras_cv.models.DeepLabV3Plus(backbone=backbone, ...)
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -17,54 +20,56 @@ from keras_resnet.networks.layers import building, format_of, fuse, positions
 from keras_resnet.support import keras_private
 
 _BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
-_ASKED = 256  # pixels, a side for networks of any size
+_SIDE = 256  # pixels, taken for a network that reads pictures of any size
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
 class Pyramid(keras.Model):
     """Pictures -> {"P2": map of stride 4, "P3": of 8, ...}: a functional model.
 
-    It has what keras-cv and keras-hub read off a backbone, and keeps that through a file, also as a
-    part of their models. Such a file loads where `keras_resnet.networks.pyramids` was imported.
+    It has the attributes that keras-cv and keras-hub read off a backbone, also after saving and loading, alone or
+    within one of their models. Loading needs `keras_resnet.networks.pyramids` imported before.
     """
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
-        """Level -> symbolic tensor; keras-hub's `FeaturePyramidBackbone` has it."""
+        """Level -> symbolic tensor, as in keras-hub's `FeaturePyramidBackbone`."""
         return dict(self.output)
 
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
-        """Level -> name of the layer that gives it; keras-cv's backbones have it."""
+        """Level -> name of the layer whose output it is, as in keras-cv's backbones."""
         return {level: keras_private.made_by(tensor).name for level, tensor in self.output.items()}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Pyramid:
         with building():
             return fuse(super().from_config(config, custom_objects))
 
 
 @building()
 def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -> Pyramid:
-    """The maps that leave a network's stages; the layers are shared.
+    """The outputs of a network's stages, by level; its layers and weights are the network's.
 
-    A map's level is the logarithm of its stride: P2 to P5 for strides 4 to 32 (Lin 2017), P0 to P2
-    for the CIFAR networks' 1, 2 and 4. Of stages of one stride the last one's is taken. In networks
+    A map's level is the base-2 logarithm of its stride: P2 to P5 for strides 4 to 32 (Lin 2017), P0 to P2
+    for the CIFAR networks' 1, 2 and 4. Of stages with the same stride the last one counts. In networks
     of the order V2 a map is what the next block reads, after norm and activation.
 
     Args:
-        model: ours, of any rank, with its head or without, or one that holds ours.
+        model: a network of this package, of any rank, with or without its head, or a model that holds one.
         stages: numbers as in the paper's Table 1 and the layers' names, 2 for conv2_x; None for all.
 
     Raises:
-        ValueError: the network has no such stage, or no stages that its layers' names tell.
+        ValueError: the network has no such stage, or its layers are not named as this package names them.
     """
     model = flat(model)
     leaving = _leaving(model)
     if not leaving:
         raise ValueError(
             f"{model.name}'s layers are not named as ours are (conv2_block1_out), so its stages "
-            "cannot be told."
+            "cannot be found."
         )
     stages = sorted(leaving) if stages is None else list(stages)
     missing = [stage for stage in stages if stage not in leaving]
@@ -78,7 +83,7 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
 
 
 def _leaving(model):
-    """Stage -> name of the layer whose output leaves it."""
+    """Stage -> name of the layer whose output is the stage's."""
     names = [layer.name for layer in model.layers]
     found = {int(match[1]): name for name in names if (match := _BLOCK.fullmatch(name))}
     if "post_relu" not in names:
@@ -91,8 +96,8 @@ def _leaving(model):
 def _levels(model, maps):
     """log2 of the maps' strides."""
     format = format_of(model)
-    asked = tuple(side or _ASKED for side in model.input_shape)
-    found = keras.Model(model.input, maps).compute_output_shape(asked)
+    shape = tuple(side or _SIDE for side in model.input_shape)
+    found = keras.Model(model.input, maps).compute_output_shape(shape)
     found = found if isinstance(found, list) else [found]
-    side = positions(asked, format)[0]
+    side = positions(shape, format)[0]
     return [round(math.log2(side / positions(each, format)[0])) for each in found]

@@ -1,34 +1,37 @@
-"""A stage's equal blocks as one loop in the graph: how the thousand-layer network is written."""
+"""A stage's equal blocks as one loop in the graph: how the thousand-layer network is built."""
+
+from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_resnet.networks.layers import fuse
+from keras_resnet.networks.layers import Tensor, fuse
 from keras_resnet.support import keras_private
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
 class Repeat(keras.layers.Layer):
-    """`times` blocks of one form in a row, each with weights of its own: x -> block(...block(x)).
+    """`times` equal blocks in a row, each with separate weights: x -> block(...block(x)).
 
-    A flat network of 1,202 layers has 4,200 Keras layers, which TensorFlow traces for minutes. Here the
-    block is traced once; its weights are kept stacked and a loop hands each block its own.
+    A flat network of 1,202 layers has 4,200 Keras layers, which TensorFlow traces for minutes. Here one
+    block is traced once, and a loop runs it with the weights of each block in turn, which are kept stacked.
 
     Kernels are stacked to [times, *kernel]; vectors (of norms) are laid end to end, [times * C], so that
-    what goes by rank, as weight decay does, sees kernels and vectors still.
+    code that goes by rank, as weight decay does, still tells kernels from vectors.
 
     Args:
-        block: functional model whose output has its input's shape. It is a form: its own weights are
-            never used, and not counted.
-        times: blocks, at least 1.
+        block: functional model whose output has its input's shape. It is a pattern: the weights that it
+            holds are never used, and not counted.
+        times: number of blocks, at least 1.
 
     Raises:
         ValueError: the block changes the shape, or times is below 1.
     """
 
-    def __init__(self, block, times, **kwargs):
+    def __init__(self, block: keras.Model, times: int, **kwargs: Any):
         super().__init__(**kwargs)
         if tuple(block.input.shape) != tuple(block.output.shape) or times < 1:
             raise ValueError(
@@ -36,14 +39,14 @@ class Repeat(keras.layers.Layer):
                 f"{block.input.shape} -> {block.output.shape}, {times} times."
             )
         self.times = times
-        self._form = lambda: block  # held where Keras does not look for layers
+        self._block = lambda: block  # held where Keras does not look for layers
 
     @property
     def block(self) -> keras.Model:
-        """The form of the blocks."""
-        return self._form()
+        """The pattern of the blocks."""
+        return self._block()
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         drawn_by = {
             id(layer.kernel): layer.kernel_initializer
             for layer in keras_private.layers(self.block)
@@ -57,14 +60,14 @@ class Repeat(keras.layers.Layer):
                 shape=(self.times, *shape) if len(shape) > 1 else (self.times * math.prod(shape),),
                 initializer=lambda shape, dtype=None: ops.reshape(values(), shape),
                 trainable=variable.trainable,
-                autocast=False,  # the form's variables say what is cast
+                autocast=False,  # the block's variables say what is cast
                 name=variable.path.replace("/", "_"),
             )
 
         self._learned = [stack(v) for v in self.block.trainable_variables]
         self._statistics = [stack(v) for v in self.block.non_trainable_variables]
 
-    def call(self, x, training=None):
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """[B,...,C] -> the same shape."""
         training = bool(training and self.trainable)
         learned = self._stacked(self._learned, self.block.trainable_variables)
@@ -81,8 +84,8 @@ class Repeat(keras.layers.Layer):
                 moved = ops.stop_gradient(moved + place * row)
             return (y, moved), None
 
-        # The moved statistics travel in the carry: a scan's stacked output must be like the carry on
-        # TensorFlow, and would keep a copy of every block's activations.
+        # The moved statistics are part of the carry: on TensorFlow a scan's stacked output must have the
+        # carry's structure, and would keep a copy of every block's activations.
         moved = ops.zeros((self.times, sum(sizes)))
         order = ops.arange(self.times, dtype="int32")
         (y, moved), _ = ops.scan(step, (x, moved), (order, learned, statistics))
@@ -92,27 +95,27 @@ class Repeat(keras.layers.Layer):
                 variable.assign(ops.reshape(moved[:, start : start + size], variable.shape))
         return y
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         block = keras.saving.serialize_keras_object(self.block)
         return {**super().get_config(), "block": block, "times": self.times}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Repeat:
         block = keras.saving.deserialize_keras_object(config.pop("block"))
         return cls(block=fuse(block), **config)
 
-    def _stacked(self, variables, forms):
+    def _stacked(self, variables, patterns):
         return [
-            ops.reshape(ops.convert_to_tensor(v), (self.times, *form.shape))
-            for v, form in zip(variables, forms, strict=True)
+            ops.reshape(ops.convert_to_tensor(v), (self.times, *pattern.shape))
+            for v, pattern in zip(variables, patterns, strict=True)
         ]
 
 
 def _draws(initializer, variable, times):
-    """Gives the stacked first values: kernels drawn anew for each block, vectors as they are."""
+    """A function that gives the stacked first values: kernels drawn anew for each block, vectors repeated."""
     if initializer is None:
         return lambda: ops.tile(
             ops.convert_to_tensor(variable)[None], (times,) + (1,) * len(variable.shape)

@@ -31,9 +31,9 @@ class Item(NamedTuple):
     @property
     def name(self) -> str:
         """What the output calls it, as text."""
-        path = listing.shown(self.path)
+        path = listing.printable(self.path)
         if self.member:
-            return f"{path}/{listing.shown(self.member)}"
+            return f"{path}/{listing.printable(self.member)}"
         return f"{path}@{self.offset}" if self.length else path
 
 
@@ -117,7 +117,7 @@ def _file_items(text, named=False):
                 _log_left_out(text, archive.listing)
                 return [Item(text, member) for member in archive.listing.pictures()]
         except ValueError as error:
-            raise ValueError(f"{listing.shown(text)} {error}.") from None
+            raise ValueError(f"{listing.printable(text)} {error}.") from None
     if _TFRECORD.fullmatch(name):
         return _records(epath.Path(text))
     if named and name.lower().endswith(".txt"):
@@ -129,11 +129,11 @@ def _file_items(text, named=False):
 
 def _log_left_out(text, listed):
     if remarks := listed.remarks():
-        logger.info(f"{listing.shown(text)}: {remarks}")
+        logger.info(f"{listing.printable(text)}: {remarks}")
 
 
 def _matching(pattern):
-    """The files of a pattern with `**`, and those in its folders; glob's own would walk in circles of links."""
+    """The files of a pattern with `**`, and those in its folders; glob would walk in circles of links."""
     parts = pattern.split("/")
     depth = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root = "/".join(parts[:depth]) or ("/" if depth else ".")
@@ -207,7 +207,7 @@ def _content(item, archives):
     try:
         return _read(item, archives)
     except Exception as error:
-        # Disks and stores have errors of many classes; so have archives, as zlib.error and NotImplementedError.
+        # Disks, buckets and archives raise many classes of errors; zlib.error has no base but Exception.
         return f"unreadable: {getattr(error, 'strerror', None) or error or type(error).__name__}"
 
 

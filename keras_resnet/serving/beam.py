@@ -1,7 +1,7 @@
 """A SavedModel over any number of pictures, by Apache Beam's RunInference on any of its runners.
 
-The pictures are listed once and cut into shards. A shard is read, classified and written by one worker, to a file
-of its own that is whole or absent; one that is there is not made again. So a run that was stopped goes on where it
+The pictures are listed once and cut into shards. A shard is read, classified and written by one worker, to one
+file that is whole or absent; one that is there is not made again. So a run that was stopped goes on where it
 was, and one that some runner did twice in part leaves what it would have left.
 """
 
@@ -17,7 +17,7 @@ from etils import epath
 from keras_resnet.data.sources import tfrecord
 from keras_resnet.serving import environment, file_operations, saved_model
 
-# `items_of` and `shards_of` are for callers, who had them here before they had a file of their own.
+# `items_of` and `shards_of` are for callers, who had them here before they moved to another file.
 from keras_resnet.serving.batch_input import Archives, Item, Shard, items_of, read, shards_of  # noqa: F401
 from keras_resnet.support import files
 
@@ -32,7 +32,7 @@ except ImportError as error:
 FORMATS = ("jsonl", "parquet")
 
 
-def manifest(saved_model: str, items: Sequence[Item], shard_size: int, form: str) -> dict:
+def manifest(saved_model: str, items: Sequence[Item], shard_size: int, format: str) -> dict:
     """What a run's files depend on; a run that goes on must have the same.
 
     Of the input that is the names, and sizes and times of modification of files; but of single
@@ -61,7 +61,7 @@ def manifest(saved_model: str, items: Sequence[Item], shard_size: int, form: str
         "input_sizes_and_times_sha256": stamps.hexdigest(),
         "pictures": len(items),
         "shard_size": shard_size,
-        "format": form,
+        "format": format,
     }
 
 
@@ -75,13 +75,13 @@ def _stamp(path):
     return found.length, found.mtime
 
 
-def shard_name(kind: str, number: int, count: int, form: str) -> str:
+def shard_name(kind: str, number: int, count: int, format: str) -> str:
     """`predictions-00003-of-00010.jsonl`."""
-    return f"{kind}-{number:05}-of-{count:05}.{form}"
+    return f"{kind}-{number:05}-of-{count:05}.{format}"
 
 
 class SavedModel(base.ModelHandler):
-    """Beam's handler of a SavedModel with the signature `predict_bytes`; Beam's own for TensorFlow go through Keras
+    """Beam's handler of a SavedModel with the signature `predict_bytes`; Beam's handlers of TensorFlow go through Keras
     and TensorFlow Hub, which refuse its folder.
 
     An example is a whole shard: a list of encoded pictures, or of strings that say why one could not be read. Its
@@ -144,7 +144,7 @@ def pipeline(
     model: SavedModel,
     output: str,
     count: int,
-    form: str,
+    format: str,
 ) -> apache_beam.PCollection:
     """Reads, classifies and writes `shards` of `count` in all to the folder `output`.
 
@@ -158,7 +158,7 @@ def pipeline(
         | "Read" >> apache_beam.ParDo(_Read())
         | "Classify" >> base.RunInference(base.KeyedModelHandler(model))
         | "Write"
-        >> apache_beam.MapTuple(lambda shard, rows: write(shard, rows, output, count, form))
+        >> apache_beam.MapTuple(lambda shard, rows: write(shard, rows, output, count, format))
     )
 
 
@@ -175,15 +175,15 @@ class _Read(apache_beam.DoFn):
         self._archives.close()
 
 
-def write(shard: Shard, rows: Sequence[dict], output: str, count: int, form: str) -> str:
+def write(shard: Shard, rows: Sequence[dict], output: str, count: int, format: str) -> str:
     """Writes a shard's files, those with the reasons first: the other one says that the shard is done."""
     named = [{"name": item.name, **row} for item, row in zip(shard.items, rows, strict=True)]
     folder = epath.Path(output)
     if bad := [row for row in named if "reason" in row]:
         files.write(folder / shard_name("bad", shard.number, count, "jsonl"), _lines(bad))
     good = [row for row in named if "reason" not in row]
-    path = folder / shard_name("predictions", shard.number, count, form)
-    files.write(path, _lines(good) if form == "jsonl" else _parquet(good))
+    path = folder / shard_name("predictions", shard.number, count, format)
+    files.write(path, _lines(good) if format == "jsonl" else _parquet(good))
     return str(path)
 
 

@@ -22,7 +22,7 @@ def onnx(model: keras.Model, size: int | None = None) -> bytes:
 
     Args:
         model: see `export.save`.
-        size: pixels, side of a picture; None takes the network's own.
+        size: pixels, side of a picture; None takes the network's.
 
     Raises:
         ValueError: tf2onnx is not installed, or `export.network` refuses the network or the size.
@@ -68,7 +68,7 @@ def tflite(
 
     Args:
         model: see `export.save`.
-        size: pixels, side of a picture; None takes the network's own.
+        size: pixels, side of a picture; None takes the network's.
         calibration: pictures as it reads them, float32 [1,size,size,C] each, which the ranges of int8 are read off;
             without them all stays float32.
 

@@ -22,7 +22,7 @@ def decode_batch(
     """Decodes files side by side on all cores.
 
     An operation that fails stops a graph, but for tf.data's, which leave the element out: what is missing in the end
-    could not be decoded. No autotuning: it rounds the life of an iterator up to 70, 310, 630 ms...
+    could not be decoded. No autotuning: it rounds the life of an iterator up to 70, 310 or 630 ms
 
     Args:
         encoded: string [N], JPEG or PNG files.
@@ -142,10 +142,10 @@ def _webp_alone(file):
     zero = tf.constant(0, tf.int64)
     picture = tf.while_loop(other, following, [zero + 12], maximum_iterations=64)[0]
     end = picture + 8 + size(picture)
-    said = 8 + size(zero)  # of the whole file
+    stated = 8 + size(zero)  # of the whole file
     whole = [
-        tf.debugging.assert_less_equal(end, said),
-        tf.debugging.assert_less_equal(said, tf.cast(tf.strings.length(file), tf.int64)),
+        tf.debugging.assert_less_equal(end, stated),
+        tf.debugging.assert_less_equal(stated, tf.cast(tf.strings.length(file), tf.int64)),
     ]
     with tf.control_dependencies(whole):
         chunks = tf.strings.substr(file, zero + 12, end - 12)

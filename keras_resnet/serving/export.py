@@ -6,7 +6,7 @@ weights, which are stored once.
 
 The weights are variables. As constants, TensorFlow would lay them out for its convolutions once and not at each call,
 but a session then takes 5 s of CPU to its first answer instead of 0.8, and 2.4 GB instead of 0.9. A server's
-environment (`serving.ENVIRONMENT`) asks for the same, for memory of the weights' own size.
+environment (`serving.ENVIRONMENT`) asks for the same, for as much memory again as the weights take.
 """
 
 import errno
@@ -65,7 +65,7 @@ def save(
         path: local folder of the model; the version is a folder in it, 1 or the next number.
         class_names: in the order of the index, one line each; None for ImageNet-1k's 1,000 wnids.
         top: classes that predict_bytes names, 1 to K; None: 5, or all K where they are fewer.
-        size: pixels, side of the crop; None takes the network's own.
+        size: pixels, side of the crop; None takes the network's.
         resize: pixels, shorter side before the crop; None: `data.views.resize_for`.
         interpolation: of that resize, "bilinear" or "bicubic": that of evaluation.
         precision: of weights and computation: see `fold.fold`.
@@ -235,7 +235,7 @@ class _Classifier:
 
 
 def _grouped(layer):
-    """Convolution in groups and bias, by TensorFlow's own operations.
+    """Convolution in groups and bias, by TensorFlow's operations.
 
     Keras compiles the first by XLA, which a server may lack and tf2onnx does not read; ResNeXt-50 is twice as fast so,
     with oneDNN. The second is no BiasAdd, since TensorFlow without oneDNN fuses that into a convolution that refuses

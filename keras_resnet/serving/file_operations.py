@@ -3,7 +3,7 @@
 A graph is a program: TensorFlow has operations that read and write any file that the process may, and a SavedModel's
 functions run as soon as it is loaded (to fill its tables) or asked. What a classifier needs is two of them, each in a
 place where it can do nothing else: the variables' saver, which a loaded model never calls, and tables filled from a
-file in the model's own `assets`.
+file in the model's `assets`.
 """
 
 import itertools
@@ -229,7 +229,7 @@ def _reads_an_asset(node, function, graph, called_by):
 
 
 def _strange_asset(folder, saved):
-    """What is wrong with an asset that does not lie in the model's own folder; "" for none."""
+    """What is wrong with an asset that does not lie in the model's folder; "" for none."""
     assets = itertools.chain.from_iterable(graph.asset_file_def for graph in saved.meta_graphs)
     for name in sorted({asset.filename for asset in assets}):
         if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):

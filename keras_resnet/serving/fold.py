@@ -35,7 +35,7 @@ _IDLE = (  # at inference
 
 
 def fold(model: keras.Model, precision: str = "float32") -> keras.Model:
-    """The same function at inference, in layers of its own: norms folded, dropout and identities left out.
+    """The same function at inference, in new layers: norms folded, dropout and identities left out.
 
     Args:
         model: functional or Sequential; it stays as it is. Models in it are taken apart.

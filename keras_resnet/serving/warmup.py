@@ -29,8 +29,8 @@ def write(
         The file.
 
     Raises:
-        ValueError: `path` holds no SavedModel; there is no picture, or one is empty; there are no batch sizes, more
-            than 1,000, or one is below 1; or tensorflow-serving-api is not installed.
+        ValueError: `path` holds no SavedModel, `pictures` is empty or holds an empty one, `batch_sizes` is empty,
+            has more than 1,000 entries or one below 1, or tensorflow-serving-api is not installed.
         OSError: the file cannot be written.
     """
     path = pathlib.Path(path)

@@ -1,7 +1,7 @@
 """Files that are either whole or absent: written aside, forced to the disk, then renamed.
 
 Paths may lie behind a URL (gs://), through etils.epath: by TensorFlow where it is installed, else by
-fsspec. What is put there appears whole, in one step, by the store's own promise.
+fsspec. What is put there appears whole, in one step, as the store promises.
 
 What is written aside lies in a hidden folder beside its destination, `.<machine>-<random>.part`: the
 process id says nothing there, since in containers every process is number 1. The writer holds a lock
@@ -97,7 +97,7 @@ def check_writable(folder: epath.PathLike) -> None:
     """Writes to an existing folder, and leaves nothing there; any number of processes at once.
 
     Raises:
-        Exception: it cannot be written to: `OSError` of a local one, a store's own error elsewhere.
+        Exception: it cannot be written to: `OSError` of a local one, a store's error elsewhere.
     """
     if not is_remote(folder):
         with aside_folder(folder):

@@ -5,6 +5,7 @@ means and lists the versions of Keras that it passed on; setup.py excludes Keras
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -45,7 +46,7 @@ def graph_of(layer: keras.layers.Layer) -> keras.Model | None:
     return layer._functional if isinstance(layer, keras.Sequential) else None
 
 
-def call_again(graph: keras.Model, inputs, call: Callable):
+def call_again(graph: keras.Model, inputs: Any, call: Callable[[keras.Operation], Callable]) -> Any:
     """Runs a functional model's graph with `call(layer)` in place of each layer. `keras.models.clone_model` makes
     new layers; this keeps them."""
     return graph._run_through_graph(inputs, operation_fn=call)

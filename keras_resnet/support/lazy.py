@@ -1,7 +1,6 @@
 """Packages whose parts are imported when first touched."""
 
 import importlib
-import pkgutil
 import sys
 from collections.abc import Callable
 
@@ -33,6 +32,8 @@ def attach(package: str, **names: str) -> tuple[Callable, Callable]:
         return value
 
     def __dir__():
+        import pkgutil  # a third of the time of `import keras_resnet`, and few ask
+
         modules = {module.name for module in pkgutil.iter_modules(here.__path__)}
         return sorted({*homes, *(name for name in modules if name[0] != "_")})
 

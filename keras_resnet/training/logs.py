@@ -87,7 +87,7 @@ class LeftOut:
             self._own[name] = reason
             # Where the disk is full the next checkpoint says so, outside of a reading thread.
             with contextlib.suppress(OSError):
-                # On a line of its own, even behind one that was cut off.
+                # On a new line, even behind one that was cut off.
                 line = json.dumps({"name": name, "reason": reason})
                 files.append(self._path, f"\n{line}\n")
 
@@ -120,18 +120,18 @@ def tensorboard(workdir: epath.PathLike) -> Callable[[list[dict]], None]:
     folder = epath.Path(workdir) / "tensorboard"
     summary = tf.compat.v1.SummaryMetadata
     scalar = summary(plugin_data=summary.PluginData(plugin_name="scalars"))
-    writer, shown = None, 0
+    writer, written = None, 0
 
     def show(all_rows):
-        nonlocal writer, shown
+        nonlocal writer, written
         before = [] if writer else list(folder.glob("events.out.tfevents.*"))
         writer = writer or tf.summary.create_file_writer(str(folder))
         with writer.as_default():
-            for row in all_rows[shown:]:
+            for row in all_rows[written:]:
                 for name in row.keys() - {"step", "epoch"}:
                     tf.summary.write(name, tf.constant(row[name], tf.float32), row["step"], scalar)
         writer.flush()
-        shown = len(all_rows)
+        written = len(all_rows)
         for old in before:  # now, or a process killed in between would leave none
             old.unlink()
 

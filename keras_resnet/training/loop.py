@@ -88,7 +88,7 @@ def fit(
             after_batch after each of its batches (see `evaluation.count`), where a signal may end
             the run with a checkpoint. The controller is given the error.
         evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the
-            same layers, with variables of its own. Before each evaluation it is given the weights
+            same layers, with separate variables. Before each evaluation it is given the weights
             of `copy_weights`. Needed where the optimizer keeps an average of the weights.
         evaluated: what those examples are called in metrics.jsonl.
         called: what they are called in sentences; default: the same.
@@ -163,7 +163,7 @@ def fit(
                     verbose=0,
                 )
             except Exception as error:
-                # TensorFlow's errors have many bases; what `mend` does not know goes on its way.
+                # By name, since TensorFlow may be absent; what `mend` does not repair is raised.
                 of_input = type(error).__name__ in ("InvalidArgumentError", "NotFoundError")
                 if not (of_input and mend and mend(run.step)):
                     raise

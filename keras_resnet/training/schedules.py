@@ -56,7 +56,7 @@ def warm_up(schedule: Schedule, steps: int, start: float = 0.0) -> Schedule:
     """`schedule`, but in its first `steps` a line from `start` to what it says at their end.
 
     Goyal 2017, 2.2: five epochs from the rate of one worker's batch to that of all. The schedule's
-    own steps count from 0 all the same, so its boundaries stay where they are.
+    steps count from 0 all the same, so its boundaries stay where they are.
     """
     if steps < 0:
         raise ValueError(f"A warm-up takes at least 0 steps; got {steps}.")
@@ -76,7 +76,7 @@ class Plateau:
     Args:
         patience: evaluations in a row without a better error before the rate falls; at least 1.
         factor: what the rate is multiplied by, in (0, 1).
-        improvement: how much lower an error must be to count as better, in the error's own unit.
+        improvement: how much lower an error must be to count as better, in the error's unit.
     """
 
     def __init__(self, patience: int, factor: float = 0.1, improvement: float = 0.0):

@@ -64,7 +64,7 @@ class State:
             failed, *any_of = together([bool(failure), *bits, *(not bit for bit in bits)])
             set_somewhere, clear_somewhere = any_of[:_STEP_BITS], any_of[_STEP_BITS:]
             if failed and not failure:
-                failure = ValueError("Another worker cannot resume: its own message says why.")
+                failure = ValueError("Another worker cannot resume: its message says why.")
             elif not failed and any(map(all, zip(set_somewhere, clear_somewhere, strict=True))):
                 failure = ValueError(
                     f"The workers find checkpoints of different steps in {self._workdir} (this one "

@@ -75,7 +75,7 @@ class Devices:
         if batch_size % unit:
             below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
             sizes = f"{below} or {above}" if below else f"{above}"
-            each = "an even number each, for MixUp and CutMix" if pairs else "equally many each"
+            each = "an even number each, to mix in pairs" if pairs else "equally many each"
             raise ValueError(
                 f"batch_size={batch_size} cannot be divided among {self.replicas} devices ({each}): "
                 f"take {sizes}."
@@ -177,15 +177,15 @@ def devices(
         ValueError: `kind` is not to be had here, in one sentence.
     """
     if kind not in KINDS:
-        raise ValueError(f"A strategy is one of {', '.join(KINDS)}; got {kind!r}.")
+        raise ValueError(f"The strategy is one of {', '.join(KINDS)}; got {kind!r}.")
     if keras.backend.backend() == "jax":
         return _jax(kind)
     if keras.backend.backend() != "tensorflow":
         if kind in ("auto", "one"):
             return Devices()
         raise ValueError(
-            f"strategy={kind} needs KERAS_BACKEND=tensorflow or jax; this is "
-            f"{keras.backend.backend()}: take strategy=one."
+            f"The strategy {kind!r} needs KERAS_BACKEND=tensorflow or jax; this is "
+            f"{keras.backend.backend()}: take 'one'."
         )
     import tensorflow as tf
 
@@ -195,7 +195,7 @@ def devices(
     if kind == "multi_worker" or (kind == "auto" and cluster):
         if not cluster:
             raise ValueError(
-                "strategy=multi_worker finds its workers in the environment variable TF_CONFIG, "
+                "The strategy 'multi_worker' finds its workers in the environment variable TF_CONFIG, "
                 "which is not set: see recipes/cluster/README.md."
             )
         return _multi_worker(tf)
@@ -256,7 +256,7 @@ def _tpu(tpu, zone, project):
             reason = errors.first_line(error).partition(". Failed in initialization")[0]
     if reason is not None:
         raise ValueError(
-            f"strategy=tpu looked for a TPU on {where} and found none ({reason}): on a TPU VM "
+            f"The strategy 'tpu' looked for a TPU on {where} and found none ({reason}): on a TPU VM "
             "`pip install tensorflow-tpu` brings TensorFlow's TPU build, and KERAS_BACKEND=jax with "
             "`pip install jax[tpu]` goes by Keras itself."
         )
@@ -272,7 +272,7 @@ def _jax(kind):
     found = jax.devices()
     if kind == "tpu" and found[0].platform != "tpu":
         raise ValueError(
-            f"strategy=tpu with KERAS_BACKEND=jax looked for TPU devices and JAX has "
+            f"The strategy 'tpu' with KERAS_BACKEND=jax looked for TPU devices and JAX has "
             f"{len(found)} of {found[0].platform}: `pip install jax[tpu]` on a TPU VM."
         )
     if kind == "one" or len(found) == 1:
@@ -288,7 +288,7 @@ def _join_jax():
     except (ValueError, RuntimeError) as error:
         reason = errors.first_line(error)
         raise ValueError(
-            f"strategy=multi_worker with KERAS_BACKEND=jax found no other processes ({reason}): "
+            f"The strategy 'multi_worker' with KERAS_BACKEND=jax found no other processes ({reason}): "
             "on a TPU slice JAX finds them itself; elsewhere set KERAS_DISTRIBUTION_JOB_ADDRESSES, "
             "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID, see "
             "recipes/cluster/README.md."

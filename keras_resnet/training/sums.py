@@ -21,7 +21,7 @@ class Sums:
         self._variables = variables
 
     def read(self) -> list[np.ndarray]:
-        """The value of each variable; where each device has one of its own, they are rows."""
+        """The value of each variable; where each device has a separate one, they are rows."""
         return [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
     def fit(self, values: list[np.ndarray]) -> bool:

@@ -192,7 +192,7 @@ def recalibrate(model: keras.Model, batches: Iterable) -> int:
         if not all(np.isfinite(total).all() for total in sums):
             raise ValueError(
                 "The statistics over these pictures are not finite: the pictures or the weights "
-                "hold values that are none."
+                "hold NaN or infinity."
             )
         done = True
     finally:

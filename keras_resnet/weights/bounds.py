@@ -1,4 +1,4 @@
-"""What a file of weights may claim: held against what it holds before anything is read by the claim."""
+"""What a file of weights may claim of its size: compared with what it takes on disk before it is read by the claim."""
 
 import contextlib
 import errno
@@ -9,6 +9,8 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 # Bytes that a checkpoint may take: the largest named network has 0.5 GB of weights, an optimizer twice that.
 MOST = 4 << 30
@@ -34,13 +36,15 @@ _DAMAGE = (
 
 
 def check_size(claimed: int, stored: int) -> None:
-    """
+    """Refuses a file that claims too much.
+
     Args:
         claimed: bytes that a file says it unpacks to.
-        stored: bytes that it takes.
+        stored: bytes that it takes on disk.
 
     Raises:
-        ValueError: the claim is more than any network's, or far more than the file can hold; the rest of a sentence.
+        ValueError: the claim is more than any network takes, or far more than the file can hold; the rest of a
+            sentence.
     """
     if claimed > MOST:
         raise ValueError(f"it claims {claimed:,} bytes, more than any network")
@@ -50,17 +54,17 @@ def check_size(claimed: int, stored: int) -> None:
         )
 
 
-def stored(path) -> int:
+def stored(path: str | os.PathLike | int) -> int:
     """Bytes that a file takes on its disk: less than its length where it is sparse.
 
     Args:
-        path: of the file, or the descriptor of an open one, whose place stays.
+        path: of the file, or the descriptor of an open one, whose position stays.
     """
     status = os.stat(path)
     size = status.st_size
     if 512 * getattr(status, "st_blocks", size) >= size or not hasattr(os, "SEEK_DATA"):
         return size
-    # Blocks alone do not tell: ZFS and network file systems count those of a new file seconds later.
+    # The count of blocks may be late: ZFS and network file systems update it seconds after a file is written.
     with open(os.dup(path) if isinstance(path, int) else path, "rb", buffering=0) as file:
         place = file.tell()
         try:
@@ -70,24 +74,27 @@ def stored(path) -> int:
 
 
 def _written(descriptor, size):
-    """Bytes of a file that lie in no hole; after so many holes as weights never have, the rest is not counted."""
+    """Bytes of a file outside its holes; after more holes than weights have, the rest is not counted."""
     total = end = 0
     for _ in range(_MOST_HOLES):
         try:
             start = os.lseek(descriptor, end, os.SEEK_DATA)
         except OSError as error:
-            # ENXIO: no more data. Anything else: a file system that does not know its holes.
+            # ENXIO: no more data. Anything else: a file system that does not list holes.
             return total if error.errno == errno.ENXIO else size
         end = os.lseek(descriptor, start, os.SEEK_HOLE)
         total += end - start
     return total
 
 
-def parse(text: str | bytes, what: str):
+def parse(text: str | bytes, what: str) -> Any:
     """JSON as plain data.
 
+    Args:
+        what: what the text is, which begins the error.
+
     Raises:
-        ValueError: `text` is none, is nested too deeply, or takes more than any network's; the rest of a sentence.
+        ValueError: `text` is not JSON, nested too deeply, or longer than any network's; the rest of a sentence.
     """
     if len(text) > MOST_JSON:
         raise ValueError(f"{what} takes {len(text):,} bytes, more than any network's")
@@ -99,24 +106,24 @@ def parse(text: str | bytes, what: str):
         raise ValueError(f"{what} is no JSON ({error})") from None
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike) -> Any:
     """`parse` of a file.
 
     Raises:
-        ValueError: see there.
+        ValueError: as `parse` does.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         return parse(file.read(MOST_JSON + 1), os.path.basename(path))
 
 
-def is_whole(value, least: int = 0, most: float = math.inf) -> bool:
-    """Whether a value from JSON is a whole number of that range, which True is not."""
+def is_whole(value: Any, least: int = 0, most: float = math.inf) -> bool:
+    """Whether a value from JSON is a whole number from `least` to `most`; True is not."""
     return type(value) is int and least <= value <= most
 
 
-def are_numbers(values, count: int | None = None) -> bool:
-    """Whether a value from JSON is a list of (`count`) finite numbers."""
+def are_numbers(values: Any, count: int | None = None) -> bool:
+    """Whether a value from JSON is a list of finite numbers, of `count` where that is given."""
     return (
         isinstance(values, (list, tuple))
         and len(values) == (len(values) if count is None else count)
@@ -124,13 +131,13 @@ def are_numbers(values, count: int | None = None) -> bool:
     )
 
 
-def brief(value) -> str:
-    """A value from a file, for a sentence."""
+def brief(value: Any) -> str:
+    """A value from a file as a sentence quotes it: in ASCII, at most 60 characters."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def safetensors_header(path) -> tuple[dict, dict]:
+def safetensors_header(path: str | os.PathLike) -> tuple[dict, dict]:
     """(tensors, metadata) that a safetensors file begins with, as plain data.
 
     Raises:
@@ -152,7 +159,8 @@ def safetensors_header(path) -> tuple[dict, dict]:
 
 
 class _Reader:
-    """A file for `zipfile`, which reads a zip's list of members by the length that the zip claims."""
+    """A file for `zipfile`, which reads as many bytes for a zip's list of members as the zip claims: here, at most
+    `most`."""
 
     def __init__(self, file):
         self._file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
@@ -165,8 +173,8 @@ class _Reader:
 
 
 @contextlib.contextmanager
-def archive(file):
-    """The `zipfile.ZipFile` of a file opened for reading, whose members together are of bearable size.
+def archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive whose members together are no larger than weights can be; a context.
 
     Raises:
         ValueError: it is damaged, encrypted, packed in an unusual way, names a member twice or claims too much;
@@ -212,7 +220,11 @@ def member(opened: zipfile.ZipFile, name: str, most: int = MOST) -> bytes:
 
 
 def check_members(opened: zipfile.ZipFile) -> None:
-    """Raises ValueError, the rest of a sentence, where a member of an archive is not what its checksum says."""
+    """Reads an archive through and compares its members with their checksums.
+
+    Raises:
+        ValueError: one differs; the rest of a sentence.
+    """
     try:
         damaged = opened.testzip()
     except _DAMAGE as error:

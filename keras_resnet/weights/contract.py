@@ -1,7 +1,10 @@
-"""What a set of weights was trained as, carried by its file: nothing about a net has to be guessed."""
+"""What a set of weights was trained as, carried by its file, so that nobody has to guess."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import zipfile
 
 import h5py
@@ -20,15 +23,15 @@ class Contract:
     """What a set of weights was trained as; what is not known is None or empty.
 
     Args:
-        network: name in `keras_resnet.list_models()`, which says where a block strides.
+        network: name in `keras_resnet.list_models()`, which says which convolution of a block strides.
         preprocessing: "torch", "caffe", "tf", or [means, standard deviations, bgr] in 0..255; "none" for tensors that
-            are normalised already, "own" for what only the file's graph does.
+            are normalised already, "own" for a normalisation that only the file's graph describes.
         size: pixels, side of the crop that was evaluated.
         resize: pixels, shorter side of the picture that the crop was cut from.
         class_names: in the order of the index.
         source: where the weights come from.
         licence: under which they may be used.
-        accuracy: figures by name, shares 0 to 1 and counts; with what they were measured on.
+        accuracy: measurements by name, rates as 0 to 1 and counts, and what they were measured on.
         interpolation: of the resize in that evaluation, "bilinear" or "bicubic", antialiased as Pillow's.
     """
 
@@ -43,13 +46,15 @@ class Contract:
     interpolation: str = "bilinear"
 
     def dumps(self) -> str:
+        """As JSON, which `loads` reads."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
     @classmethod
-    def loads(cls, text: str) -> "Contract":
-        """
+    def loads(cls, text: str | bytes) -> Contract:
+        """From what `dumps` wrote.
+
         Raises:
-            ValueError: not what `dumps` wrote.
+            ValueError: it is something else; the rest of a sentence.
         """
         try:
             fields = bounds.parse(text, "its text")
@@ -98,19 +103,19 @@ _MAY_BE = {
 }
 
 
-def normalisation(preprocessing):
-    """A contract's `preprocessing`, other than "none" and "own", as a builder takes it."""
+def normalisation(preprocessing: str | list | tuple | None) -> str | fronts.Preprocessing | None:
+    """A contract's `preprocessing`, other than "none" and "own", as the functions that build networks take it."""
     if not isinstance(preprocessing, (list, tuple)):
         return preprocessing
     mean, std, *bgr = preprocessing
     return fronts.Preprocessing(tuple(mean), tuple(std), *map(bool, bgr))
 
 
-def contract_of(path) -> Contract | None:
+def contract_of(path: str | os.PathLike) -> Contract | None:
     """The contract in a `.keras`, `.h5` or `.safetensors` file of ours; None where there is none.
 
     Raises:
-        ValueError: there is one, but it cannot be read.
+        ValueError: there is one, but it cannot be read; the rest of a sentence.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
@@ -130,12 +135,12 @@ def contract_of(path) -> Contract | None:
     return None if text is None else Contract.loads(text)
 
 
-def save(model: keras.Model, path, contract: Contract | None = None) -> None:
-    """Saves a network as `.keras`, or its weights as `.weights.h5`, with its contract inside; whole
-    or not at all.
+def save(model: keras.Model, path: str | os.PathLike, contract: Contract | None = None) -> None:
+    """Saves a network as `.keras`, or its weights as `.weights.h5`, with its contract inside; the whole
+    file or none.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: `path` ends otherwise.
         OSError: the file cannot be written.
     """
     name = str(path)

@@ -1,8 +1,9 @@
-"""Finds out what a file of weights is, by its content, and loads it: see `find`."""
+"""Finds out by its content what a file of weights is, and loads it: see `find`."""
 
 import dataclasses
 import os
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,71 +13,74 @@ from keras_resnet.weights import bounds, graph, keras_applications, native, peer
 from keras_resnet.weights import contract as contracts
 from keras_resnet.weights.contract import Contract, normalisation
 
-# The paper's networks and those whose bottlenecks stride on the 3x3: alike in all shapes.
+# The paper's networks and those whose bottlenecks stride on the 3x3: all weights have the same shapes.
 TWINS = {f"ResNet{n}": f"ResNet{n}V1_5" for n in (50, 101, 152)}
 TWINS |= {v1_5: v1 for v1, v1_5 in TWINS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A file of weights, looked into.
+    """A file of weights whose content is known.
 
     Args:
         path: of the file, or of a folder of Hugging Face's or timm's.
-        peer: who named its tensors: a key of `names.FORMS`, "keras" (ours) or "keras.applications".
-        network: that it is to be loaded into, by our name.
+        peer: whose names its tensors have: a key of `names.NAMINGS`, "keras" (ours) or "keras.applications".
+        network: that it is to be loaded into, by the name in `list_models()`.
         contract: what is known of it.
-        certain: whether the contract comes from the file or its publisher, not from a convention.
+        certain: whether the contract comes from the file or its publisher; else it is a guess.
         classes: of its classifier; None where it has none.
         channels: of the pictures that it reads.
-        content: what `load` needs.
+        content: what `load` needs: shapes, a network's name or `Tensors`, by peer.
         part: which of several networks in the file was asked for; None where none was.
     """
 
-    path: object
+    path: str
     peer: str
     network: str | None
     contract: Contract
     certain: bool
     classes: int | None
     channels: int
-    content: object
+    content: Any
     part: str | None = None
 
     @property
     def name(self) -> str:
-        """Of the file or folder, with what was asked for of it."""
+        """The file's or folder's name, with #part where one was asked for."""
         name = os.path.basename(os.path.normpath(self.path))
         return name if self.part is None else f"{name}#{self.part}"
 
-    def preprocessing(self, asked):
-        """For the network that takes these weights: what was `asked` for, or with "auto" theirs.
+    def preprocessing(
+        self, asked: str | fronts.Preprocessing | None
+    ) -> str | fronts.Preprocessing | None:
+        """What the network that takes these weights should do: what was `asked` for, or for "auto" what the contract
+        says, else "torch".
 
         Raises:
             ValueError: `asked` contradicts the contract.
         """
-        own = self.contract.preprocessing
-        if own == "own":
+        trained = self.contract.preprocessing
+        if trained == "own":
             raise ValueError(
                 f"{self.path} normalises its input as no builder does: use keras_resnet.load, which "
                 "keeps what stands in front of the network."
             )
-        if own == "none":
+        if trained == "none":
             if asked in (None, "auto"):
                 return None
             raise ValueError(
                 f"{self.path} was trained on tensors normalised already, not with "
                 f"preprocessing={asked!r}: leave preprocessing out."
             )
-        own = normalisation(own)
+        trained = normalisation(trained)
         if isinstance(asked, str) and asked == "auto":
-            return own or "torch"
-        if asked is None or own is None or not self.certain:
+            return trained or "torch"
+        if asked is None or trained is None or not self.certain:
             return asked  # None: the caller normalises
-        if fronts.same(asked, own, self.channels):
+        if fronts.same(asked, trained, self.channels):
             return asked
         raise ValueError(
-            f"{self.path} was trained with preprocessing={own!r}, not {asked!r}: leave preprocessing "
+            f"{self.path} was trained with preprocessing={trained!r}, not {asked!r}: leave preprocessing "
             "out, and the network takes its weights' own."
         )
 
@@ -89,7 +93,7 @@ class Found:
         return not peers.differences(model, self.content, self.peer)[0]
 
     def load(self, model: keras.Model) -> None:
-        """Gives `model`, of the same form, classes and channels, the weights: all or none.
+        """Gives the weights to `model`, a network of the same layers, classes and channels: all or none.
 
         Raises:
             ValueError: they do not fit; the first five differences are listed.
@@ -107,19 +111,20 @@ class Found:
             ) from error
 
 
-def find(weights, network: str | None) -> Found:
-    """Looks into a file of weights, or fetches a published one; what it is, its content says.
+def find(weights: str | os.PathLike, network: str | None) -> Found:
+    """What a file of weights is, by its content and not by its name; a published set is fetched first.
 
     Args:
         weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of a
             folder of Hugging Face's or timm's; or the name of a published set, as "torchvision/IMAGENET1K_V2", or
             "imagenet" for the network's usual one. Of a state dict with several networks, "x.pth#state_dict" is the one
             whose names begin with "state_dict.".
-        network: that will take them, a name in `list_models()`; None if that is not known, and no published name is.
+        network: that will take them, a name in `list_models()`; None where that is not known, and then no published
+            name can be found.
 
     Raises:
-        ValueError: no such file or name; the file is damaged or of an unknown kind, wants code run, or is
-            by its contract another network's.
+        ValueError: no such file or name; the file is damaged or of an unknown kind, would run code, or holds
+            another network's weights by its contract.
     """
     contract = None
     if network and published.is_name(weights):
@@ -145,7 +150,7 @@ def find(weights, network: str | None) -> Found:
 
 
 def _apart(path):
-    """A path, and what stands behind a # in it: which of several networks in a file; None where nothing does."""
+    """A path, and what comes after a # in it, which names one of several networks in a file; None without a #."""
     whole, mark, part = path.rpartition("#")
     return (whole, part) if mark and not os.path.exists(path) else (path, None)
 
@@ -158,10 +163,10 @@ def _looked_into(path, network, contract, part):
             raise ValueError(f"it holds one network: leave '#{part}' out")
         shapes = native.shapes(path)
         theirs = keras_applications.recognise(list(shapes.values()))
-        own = contract or contracts.contract_of(path)
-        certain = own is not None
+        stated = contract or contracts.contract_of(path)
+        certain = stated is not None
         if theirs:
-            own = own or Contract(theirs, "caffe", 224, 256, source="keras.applications")
+            stated = stated or Contract(theirs, "caffe", 224, 256, source="keras.applications")
             certain, content, peer = True, theirs, "keras.applications"
         else:
             content, peer = shapes, "keras"
@@ -170,23 +175,31 @@ def _looked_into(path, network, contract, part):
         if seen := graph.contract(path):
             certain = True
             if not theirs:
-                own = _agreed(own or Contract(), seen, channels)
-            elif seen.preprocessing != "none":  # as that package's own networks normalise nothing
-                own = dataclasses.replace(own, preprocessing="own")
+                stated = _agreed(stated or Contract(), seen, channels)
+            elif seen.preprocessing != "none":  # keras.applications' networks normalise nothing
+                stated = dataclasses.replace(stated, preprocessing="own")
         classes = native.classes(shapes)
-        return Found(path, peer, network, own or Contract(), certain, classes, channels, content)
+        return Found(path, peer, network, stated or Contract(), certain, classes, channels, content)
     read = peers.read(path, part)
-    for sentence in read.said:
+    for sentence in read.notes:
         warnings.warn(f"{path}: {sentence}.", stacklevel=5)
-    own = contract or read.contract
-    known = own or Contract(network, "torch")
+    stated = contract or read.contract
+    known = stated or Contract(network, "torch")
     return Found(
-        path, read.form, network, known, bool(own), read.classes, read.channels, read.tensors, part
+        path,
+        read.peer,
+        network,
+        known,
+        bool(stated),
+        read.classes,
+        read.channels,
+        read.tensors,
+        part,
     )
 
 
 def _check_network(found, network):
-    """Refuses another network's weights; warns where the two that are alike in all shapes cannot be told apart."""
+    """Refuses another network's weights; warns where they may be those of the other network with the same shapes."""
     theirs = found.contract.network if found.certain else None
     if network and theirs and theirs in models.NETWORKS and theirs != network:
         why = ""
@@ -198,7 +211,7 @@ def _check_network(found, network):
         )
     if network in TWINS and not theirs:
         if found.peer in ("torchvision", "timm") and network.endswith("V1_5"):
-            return  # the convention of both
+            return  # both stride on the 3x3
         warnings.warn(
             f"{found.path} does not say whether it is of {network} or of {TWINS[network]}, whose shapes are "
             "the same: compare a known answer before you trust it. Files written by "
@@ -208,27 +221,30 @@ def _check_network(found, network):
 
 
 def adapt(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """A first kernel [k,k,C,F] for pictures of other channels: for one, the sum over C, so that gray answers as its
-    RGB copy does; for more, C's kernels in turn, scaled so that equal channels give the same sum."""
+    """A first kernel [k,k,C,F] for pictures of another number of channels.
+
+    For one channel it is the sum over C, so that a gray picture gives what its RGB copy gives; for more, the C kernels
+    in turn, scaled so that equal channels give the same sum.
+    """
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)
     turns = [i % kernel.shape[2] for i in range(channels)]
     return kernel[:, :, turns] * (kernel.shape[2] / channels)
 
 
-def _agreed(own, seen, channels):
-    """The contract that a file carries, with what its graph shows.
+def _agreed(stated, seen, channels):
+    """The contract that a file carries, completed by what its graph says.
 
     Raises:
         ValueError: they contradict each other; the rest of a sentence.
     """
-    says = None if own.preprocessing == "own" else own.preprocessing  # which leaves it to the graph
+    says = stated.preprocessing if stated.preprocessing != "own" else None  # the graph says it
     if says is not None and not graph.normalises_as(says, seen.preprocessing, channels):
         raise ValueError(
             f"its contract says preprocessing={bounds.brief(says)}, its graph {bounds.brief(seen.preprocessing)}"
         )
     return dataclasses.replace(
-        own, network=own.network or seen.network, preprocessing=says or seen.preprocessing
+        stated, network=stated.network or seen.network, preprocessing=says or seen.preprocessing
     )
 
 

@@ -1,5 +1,6 @@
-"""What the graph in a `.keras` archive says of its network, read as plain data: nothing of it is run or built."""
+"""What the graph in a `.keras` archive says of its network, read as plain data: nothing in it is run or built."""
 
+import os
 import zipfile
 
 from keras_resnet.networks import fronts
@@ -7,7 +8,7 @@ from keras_resnet.weights import bounds
 from keras_resnet.weights.contract import Contract, normalisation
 
 
-def read(path) -> dict | None:
+def read(path: str | os.PathLike) -> dict | None:
     """The graph in a `.keras` archive, as Keras wrote it; None in a file that holds weights alone.
 
     Raises:
@@ -27,7 +28,7 @@ def read(path) -> dict | None:
 
 
 def layers(graph: dict) -> list[dict]:
-    """The layers of a functional or sequential network, in its order; of anything else none."""
+    """The layers of a functional or sequential network, in order; of anything else, none."""
     config = graph.get("config")
     found = config.get("layers") if isinstance(config, dict) else None
     if not isinstance(found, list) or not all(_is_layer(layer) for layer in found):
@@ -50,7 +51,7 @@ def name(layer: dict) -> str:
 
 
 def channel_axis(found: list[dict]) -> int:
-    """Where the channels are by a network's first convolution: -1, or 1 in channels_first."""
+    """Where the channels are, from a network's first convolution: -1, or 1 in channels_first."""
     formats = (layer["config"].get("data_format") for layer in found if _is_conv(layer))
     return 1 if next(formats, None) == "channels_first" else -1
 
@@ -59,8 +60,8 @@ def _is_conv(layer):
     return layer["class_name"].startswith("Conv")
 
 
-def contract(path) -> Contract | None:
-    """What the graph in a file says of a network: where it strides, how it normalises.
+def contract(path: str | os.PathLike) -> Contract | None:
+    """What the graph in a file says of a network: which one it is, how it normalises; None without a graph.
 
     Raises:
         ValueError: it cannot be read; the rest of a sentence.
@@ -98,19 +99,19 @@ def front(found: list[dict]) -> str | list:
     if not min(variance, default=0) > 0:
         return "own"
     if len(mean) in (1, 4) and len(set(mean)) == len(set(variance)) == 1:
-        mean, variance = mean[:1] * 3, variance[:1] * 3  # the channels' averages serve for each
+        mean, variance = mean[:1] * 3, variance[:1] * 3  # the average of three channels, for each
     return [mean, [v**0.5 for v in variance], bgr] if len(mean) == 3 else "own"
 
 
-def normalises_as(own, graphs, channels: int) -> bool:
-    """Whether two contracts' `preprocessing` are one, for pictures of so many channels."""
-    if "own" in (own, graphs) or "none" in (own, graphs):
-        return own == graphs
-    return fronts.same(normalisation(own), normalisation(graphs), channels)
+def normalises_as(one: str | list, other: str | list, channels: int) -> bool:
+    """Whether two contracts' `preprocessing` do the same to pictures of so many channels."""
+    if "own" in (one, other) or "none" in (one, other):
+        return one == other
+    return fronts.same(normalisation(one), normalisation(other), channels)
 
 
 def _network(found):
-    """Of the networks whose tensors are alike in all shapes, the one that strides where these layers do."""
+    """Of two networks whose weights have the same shapes, the one that strides where these layers do; else None."""
     named = {name(layer): layer for layer in found}
     first, middle = named.get("conv3_block1_1_conv"), named.get("conv3_block1_2_conv")
     if not first or not middle or "conv3_block1_3_conv" not in named or "post_bn" in named:

@@ -1,4 +1,4 @@
-"""The tensors in an HDF5 file of Keras: looked at by their claims first, and read only where these are sound."""
+"""The tensors in an HDF5 file of Keras: what they claim is checked first, and only then are they read."""
 
 import math
 
@@ -11,15 +11,15 @@ _DEEPEST = 64  # groups in groups: a network in a network in ... takes three a l
 
 
 def shapes(h5: h5py.File, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the model's tensors, by their place in the file (the optimizer's left out), all of them finite.
+    """Shapes of the model's tensors by their path in the file, without the optimizer's; checks that all are finite.
 
     Args:
         h5: opened for reading.
         size: bytes that the file takes.
 
     Raises:
-        ValueError: it claims too much, leads to other files, or holds what is no tensor or no number; the rest of a
-            sentence.
+        ValueError: it claims too much, refers to other files, or holds something that is no tensor of finite numbers;
+            the rest of a sentence.
     """
     found, claimed = {}, 0
     for name, dataset in _datasets(h5):

@@ -1,8 +1,11 @@
 """keras.applications' ResNets -> ours: same layer names and the paper's strides, but a bias on each convolution."""
 
+import os
+
 import keras
 import numpy as np
 
+from keras_resnet.support import errors
 from keras_resnet.weights import native
 from keras_resnet.weights.peers import check_finite, places
 
@@ -15,14 +18,14 @@ _REFUSAL = (
 
 def recognise(shapes: list[tuple]) -> str | None:
     """The network of keras.applications whose tensors have these shapes, by its name there; None if it is none of
-    theirs. The biases of convolutions, which ours lack, tell them apart."""
+    them. Their convolutions have biases, ours have none."""
     kernels = sum(len(shape) == 4 for shape in shapes)
     vectors = sum(len(shape) == 1 for shape in shapes)
     depth = {53: "50", 104: "101", 155: "152"}.get(kernels)
     top = sum(len(shape) == 2 for shape in shapes)
     if depth is None or top > 1:
         return None
-    vectors, blocks = vectors - top, (kernels - 5) // 3  # besides, a stem and four projections
+    vectors, blocks = vectors - top, (kernels - 5) // 3  # the others: a stem and four projections
     if vectors == 5 * kernels:  # a norm and a bias for each convolution
         return f"ResNet{depth}"
     if vectors == 4 * (3 * blocks + 1) + 1 + 4 + blocks:  # three norms a block, one bias
@@ -30,8 +33,8 @@ def recognise(shapes: list[tuple]) -> str | None:
     return None
 
 
-def load(model: keras.Model, path, theirs: str, classes: int | None) -> None:
-    """Gives `model` the weights of a file of keras.applications, by that package's own network.
+def load(model: keras.Model, path: str | os.PathLike, theirs: str, classes: int | None) -> None:
+    """Gives `model` the weights of a file of keras.applications, which that package's network loads first.
 
     Args:
         theirs: the network's name there.
@@ -49,14 +52,14 @@ def load(model: keras.Model, path, theirs: str, classes: int | None) -> None:
         with native.suffixed(path) as named:
             network.load_weights(named)
     except Exception as error:  # Keras raises anything here
-        raise ValueError((str(error) or type(error).__name__).strip().splitlines()[0]) from None
+        raise ValueError(errors.first_line(error)) from None
     check_finite((v.path, keras.ops.convert_to_numpy(v)) for v in network.weights)
     absorb(network, model)
 
 
 def absorb(network: keras.Model, model: keras.Model) -> None:
-    """Copies keras.applications' weights into ours of the same layers: a convolution's bias goes into the mean of the
-    norm behind it, and the norms' epsilon, 1.001e-5 there, into their variance."""
+    """Copies the weights of keras.applications' `network` into ours: a convolution's bias goes into the mean of the
+    norm after it, and what its norms' epsilon of 1.001e-5 has more than ours into their variance."""
     layers = {layer.name: layer for layer in network.layers}
     biases = {
         name.removesuffix("_conv") + "_bn": keras.ops.convert_to_numpy(layer.bias)

@@ -1,9 +1,10 @@
-"""What peers call the tensors that ours correspond to, and how they lay them out."""
+"""What peers call the tensors that correspond to ours, and the order of their axes."""
 
 import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 _BLOCK = re.compile(r"conv(\d+)_block(\d+)_(.+)")
@@ -18,14 +19,14 @@ _TORCH = {
 }
 
 
-class Form(NamedTuple):
-    """How a peer names what stands where in a network.
+class Naming(NamedTuple):
+    """How a peer names the layers of a network.
 
     Args:
         stem: (which convolution of a deep stem, or None; "conv" or "bn") -> name.
-        block: (stage from 1, block from 0, what of it as ours names it) -> name.
-        closing: of the norm in front of the head, V2 alone.
-        head: of the classifier.
+        block: (stage from 1, block from 0, the rest of our layer's name) -> name.
+        closing: name of the norm before the head, which only V2 has.
+        head: name of the classifier.
     """
 
     stem: Callable[[str | None, str], str]
@@ -34,7 +35,11 @@ class Form(NamedTuple):
     head: str
 
     def name(self, layer: str, variable: str) -> str:
-        """Of our layer's variable: ("conv2_block1_1_bn", "gamma") -> "layer1.0.bn1.weight"."""
+        """The peer's name of a variable of our layer: ("conv2_block1_1_bn", "gamma") -> "layer1.0.bn1.weight".
+
+        Raises:
+            ValueError: the peer has no such layer.
+        """
         if layer == "predictions":
             place = self.head
         elif layer == "post_bn":
@@ -59,14 +64,14 @@ def _torchvision(deep, closing="", head="fc"):
 
     def block(stage, i, what):
         place = f"layer{stage}.{i}"
-        if what.startswith("0_"):  # a pool stands in front of ResNet-D's convolution
+        if what.startswith("0_"):  # a pool comes before ResNet-D's convolution
             return f"{place}.downsample.{(what == '0_bn') + deep}"
         if what.startswith("se_"):
             return f"{place}.se.fc{1 if what == 'se_reduce' else 2}"
         number, kind = what.split("_")
         return f"{place}.{kind}{number}"
 
-    return Form(stem, block, closing, head)
+    return Naming(stem, block, closing, head)
 
 
 # --- timm's networks of the second order
@@ -79,10 +84,10 @@ def _timm_v2():
             return f"{place}.downsample.conv"
         if what == "preact_bn":
             return f"{place}.norm1"
-        number, kind = what.split("_")  # its norms stand before the convolutions of their number
+        number, kind = what.split("_")  # a norm comes before the convolution of its number
         return f"{place}.{f'conv{number}' if kind == 'conv' else f'norm{int(number) + 1}'}"
 
-    return Form(lambda number, kind: "stem.conv", block, "norm", "head.fc")
+    return Naming(lambda number, kind: "stem.conv", block, "norm", "head.fc")
 
 
 # --- Hugging Face's ResNetForImageClassification
@@ -97,22 +102,22 @@ def _huggingface():
         part = "shortcut" if number == "0" else f"layer.{int(number) - 1}"
         return f"{place}.{part}.{kinds[kind]}"
 
-    return Form(
+    return Naming(
         lambda number, kind: f"resnet.embedder.embedder.{kinds[kind]}", block, "", "classifier.1"
     )
 
 
-FORMS = {
+NAMINGS: dict[str, Naming] = {
     "torchvision": _torchvision(deep=False),
-    "timm": _torchvision(deep=True),  # of ResNet-D; otherwise torchvision's
+    "timm": _torchvision(deep=True),  # ResNet-D; its other networks have torchvision's names
     "timm-v2": _timm_v2(),
     "huggingface": _huggingface(),
     "akamaster": _torchvision(deep=False, head="linear"),  # CIFAR's, option A
 }
 
 
-def form_of(names: Iterable[str]) -> str | None:
-    """The key in `FORMS` of who names tensors so; None for nobody known."""
+def peer_of(names: Iterable[str]) -> str | None:
+    """The key in `NAMINGS` of the peer whose tensors have these names; None where no known one has."""
     names = set(names)
     if any(name.startswith(("resnet.embedder.", "resnet.encoder.")) for name in names):
         return "huggingface"
@@ -125,14 +130,14 @@ def form_of(names: Iterable[str]) -> str | None:
     return None
 
 
-def form_for(model, wanted: str | None = None) -> str:
-    """The key in `FORMS` by which a network of ours is written.
+def peer_for(model: keras.Model, wanted: str | None = None) -> str:
+    """The key in `NAMINGS` under whose names a network of ours is written.
 
     Args:
-        wanted: "torchvision", "timm", "huggingface" or "akamaster"; None for the nearest.
+        wanted: "torchvision", "timm", "huggingface" or "akamaster"; None for the first that has such a network.
 
     Raises:
-        ValueError: they have no such network.
+        ValueError: the wanted one has no such network.
     """
     layers = {layer.name for layer in model.layers}
     deep, v2 = "conv1_3_conv" in layers, "post_bn" in layers
@@ -164,11 +169,11 @@ def form_for(model, wanted: str | None = None) -> str:
     return fitting[wanted]
 
 
-# --- layout: theirs is [out, in, ...] for what ours is [..., in, out]
+# --- order of axes: theirs is [out, in, ...] where ours is [..., in, out]
 
 
-def to_ours(tensor: np.ndarray, shape: tuple) -> np.ndarray:
-    """A peer's tensor in our layout; a 1x1 convolution may be a Dense of ours, and the reverse."""
+def to_ours(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A peer's tensor with our order of axes, for our variable of that shape; its 1x1 convolution may be our Dense."""
     if tensor.ndim < 2:
         return tensor
     tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
@@ -176,7 +181,7 @@ def to_ours(tensor: np.ndarray, shape: tuple) -> np.ndarray:
 
 
 def to_theirs(tensor: np.ndarray, convolution: bool = False) -> np.ndarray:
-    """Our tensor in theirs, in memory order; a Dense as a 1x1 `convolution` where they have one."""
+    """Our tensor with their order of axes, contiguous; a Dense as a 1x1 `convolution` where they have one."""
     if tensor.ndim < 2:
         return np.ascontiguousarray(tensor)
     tensor = np.moveaxis(tensor, (-1, -2), (0, 1))

@@ -7,11 +7,13 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 
 import h5py
 import keras
 
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.support import errors
 from keras_resnet.weights import bounds, graph, hdf5, rebuild, trusted
 from keras_resnet.weights import contract as contracts
 
@@ -19,7 +21,7 @@ _MEMBER = "model.weights.h5"
 
 
 class UnknownNetwork(ValueError):
-    """A file holds a network that is not in the table; `problem` is the sentence without what helps in Python."""
+    """A file holds a network that is not in the table; `problem` is the sentence without the advice for Python."""
 
     def __init__(self, problem: str):
         super().__init__(
@@ -29,7 +31,7 @@ class UnknownNetwork(ValueError):
         self.problem = problem
 
 
-def is_keras(path) -> bool:
+def is_keras(path: str | os.PathLike) -> bool:
     """Whether a file's content is HDF5 or a `.keras` archive, whole or cut off.
 
     Raises:
@@ -45,25 +47,25 @@ def is_keras(path) -> bool:
     return False
 
 
-def load(path, *, trust_config: bool = False) -> keras.Model:
+def load(path: str | os.PathLike, *, trust_config: bool = False) -> keras.Model:
     """A network from a `.keras` file, whatever its suffix, with the fused batch normalisation, at any depth.
 
-    A network of the table, as the recipes and builders leave it, is built anew from the table, and only its weights
+    A network of the table, as recipes and constructors make it, is built anew from the table, and only its weights
     are read: nothing that the file names is run.
 
     Args:
         path: of the file.
-        trust_config: build any other network as the file's own config says. That trusts the file to describe a
-            network that you want and that fits in memory: Keras builds it in safe mode, of Keras' own layers and
-            operations and of `keras_resnet`'s; what names anything else, or a layer that runs functions or reads
+        trust_config: build any other network as the file's config says. That trusts the file to describe a network
+            that you want and that fits in memory: Keras builds it in safe mode, from the layers and operations of
+            Keras and of `keras_resnet`. A file that names anything else, or a layer that runs functions or reads
             files (Lambda, StringLookup, ...), is refused all the same. Code is never read from a file.
 
     Returns:
         The network, not compiled.
 
     Raises:
-        ValueError: `path` is no file, is damaged, claims more than it holds, or holds another network than the
-            argument allows.
+        ValueError: `path` is no file, is damaged, claims more than it holds, or holds a network that is not in the
+            table (an `UnknownNetwork`) or not even allowed with `trust_config`.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -98,7 +100,9 @@ def load(path, *, trust_config: bool = False) -> keras.Model:
     return model
 
 
-def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
+def load_into(
+    model: keras.Model, path: str | os.PathLike, found: dict[str, tuple[int, ...]]
+) -> None:
     """Gives `model` the weights of a file of the same network.
 
     Args:
@@ -113,7 +117,7 @@ def load_into(model: keras.Model, path, found: dict[str, tuple]) -> None:
         with suffixed(path) as named:
             model.load_weights(named)
     except Exception as error:
-        raise ValueError(first_line(error)) from error
+        raise ValueError(errors.first_line(error)) from error
 
 
 def fits(model: keras.Model, found: dict[str, tuple]) -> bool:
@@ -122,19 +126,21 @@ def fits(model: keras.Model, found: dict[str, tuple]) -> bool:
 
 
 def _shapes(model):
-    # Keras writes the form of looped blocks along.
-    forms = [v for layer in model.layers if isinstance(layer, Repeat) for v in layer.block.weights]
-    return [tuple(v.shape) for v in [*model.weights, *forms]]
+    # Keras also writes the pattern of looped blocks.
+    patterns = [
+        v for layer in model.layers if isinstance(layer, Repeat) for v in layer.block.weights
+    ]
+    return [tuple(v.shape) for v in [*model.weights, *patterns]]
 
 
 @contextlib.contextmanager
-def suffixed(path):
-    """A file of Keras' under a name that ends as Keras wants of what it holds: its own, or a link's."""
+def suffixed(path: str | os.PathLike) -> Iterator[str | os.PathLike]:
+    """A path to a file of Keras, with the suffix that Keras asks for its content: its own, or a link's; a context."""
     with open(path, "rb") as file:
         if zipfile.is_zipfile(file):
             suffix = ".keras"
         else:
-            with h5py.File(file, "r") as h5:  # the form of Keras 2 lists its layers
+            with h5py.File(file, "r") as h5:  # Keras 2 lists the layers
                 old = "layer_names" in h5.attrs or "model_weights" in h5
             suffix = ".h5" if old else ".weights.h5"
     if str(path).endswith(suffix):
@@ -144,16 +150,16 @@ def suffixed(path):
         link = os.path.join(folder, f"weights{suffix}")
         try:
             os.symlink(os.path.abspath(path), link)
-        except OSError:  # a system without links
+        except OSError:  # a system without symbolic links
             shutil.copyfile(path, link)
         yield link
 
 
-def shapes(path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the model's tensors in the file, by their place there (the optimizer's left out).
+def shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """Shapes of the model's tensors by their path in the file, without the optimizer's.
 
     Raises:
-        ValueError: it is damaged, or holds what is no number; the rest of a sentence.
+        ValueError: it is damaged, or holds values that are no finite numbers; the rest of a sentence.
     """
     try:
         with open(path, "rb") as file:
@@ -169,13 +175,16 @@ def shapes(path) -> dict[str, tuple[int, ...]]:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError, ...
         raise ValueError(
-            f"it is no whole .keras or .weights.h5 file ({first_line(error)}); "
+            f"it is no whole .keras or .weights.h5 file ({errors.first_line(error)}); "
             "it may be cut off: copy or download it again"
         ) from error
 
 
-def classes(found: dict[str, tuple]) -> int | None:
-    """Of the classifier; None where there is none. A squeeze-and-excitation has two matrices, so the odd one is it."""
+def classes(found: dict[str, tuple[int, ...]]) -> int | None:
+    """How many the classifier has; None without a classifier.
+
+    Squeeze-and-excitation has two matrices a block, so their number is odd where there is a classifier.
+    """
     matrices = [name for name, shape in found.items() if len(shape) == 2]
     if len(matrices) % 2 == 0:
         return None
@@ -199,7 +208,3 @@ def _difference(found, wanted) -> str:
         f"{len(found)} tensors in the file, {len(wanted)} in the network; only in the file: "
         f"{only_file[:5]}, only in the network: {only_model[:5]}"
     )
-
-
-def first_line(error) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

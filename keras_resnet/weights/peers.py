@@ -1,6 +1,8 @@
-"""Other people's weights -> ours, and ours -> theirs, by the names of `names.FORMS`."""
+"""Peers' weights -> ours, and ours -> theirs, by `names.NAMINGS`."""
 
+import os
 import pathlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
@@ -13,9 +15,23 @@ from keras_resnet.weights.contract import KEY, Contract
 
 
 class Place:
-    """One tensor of our network: a layer's variable, or one block's part of a looped stage's."""
+    """One tensor of our network: a layer's variable, or one block's part of a `Repeat`'s.
 
-    def __init__(self, layer, variable, holder, index=None, times=1):
+    Args:
+        layer, variable: its names, as in a network without loops.
+        holder: the variable, which a `Repeat` stacks for all its blocks.
+        index: of the block in the `Repeat`; None elsewhere.
+        times: how many blocks that has.
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        variable: str,
+        holder: keras.Variable,
+        index: int | None = None,
+        times: int = 1,
+    ):
         self.layer, self.variable = layer, variable
         self._holder, self._index, self._times = holder, index, times
         shape = tuple(holder.shape)
@@ -27,10 +43,12 @@ class Place:
         return values.reshape(self._times, *self.shape)[self._index]
 
     def read(self) -> np.ndarray:
+        """Its values."""
         values = keras.ops.convert_to_numpy(self._holder)
         return values if self._index is None else self._parts(values)
 
-    def write(self, values):
+    def write(self, values: np.ndarray) -> None:
+        """Assigns values of its shape."""
         if self._index is not None:
             whole = np.array(keras.ops.convert_to_numpy(self._holder))
             self._parts(whole)[...] = values
@@ -43,9 +61,9 @@ def places(model: keras.Model) -> list[Place]:
     found = []
     for layer in model.layers:
         if isinstance(layer, Repeat):
-            forms = layer.block.trainable_variables + layer.block.non_trainable_variables
-            for form, holder in zip(forms, layer.weights, strict=True):
-                name, variable = form.path.split("/")[-2:]
+            patterns = layer.block.trainable_variables + layer.block.non_trainable_variables
+            for pattern, holder in zip(patterns, layer.weights, strict=True):
+                name, variable = pattern.path.split("/")[-2:]
                 found += [
                     Place(
                         name.replace("_block_", f"_block{i + 2}_"), variable, holder, i, layer.times
@@ -58,43 +76,43 @@ def places(model: keras.Model) -> list[Place]:
 
 
 class Read(NamedTuple):
-    """A peer's file or folder, looked into.
+    """The content of a peer's file or folder.
 
     Args:
-        tensors: of its network, by its peer's names.
-        form: the key in `names.FORMS` of that peer.
-        contract: what it says of itself; None where it says nothing.
+        tensors: of its network, by the peer's names.
+        peer: its key in `names.NAMINGS`.
+        contract: what the file or folder says of itself; None where it says nothing.
         classes: of its classifier; None where it has none.
         channels: of the pictures that it reads.
-        said: sentences on what was chosen, left out, or is done otherwise here.
+        notes: sentences on what was chosen, left out, or is done otherwise here.
     """
 
     tensors: tensors.Tensors
-    form: str
+    peer: str
     contract: Contract | None
     classes: int | None
     channels: int
-    said: list[str]
+    notes: list[str]
 
 
-def read(path, part: str | None = None) -> Read:
+def read(path: str | os.PathLike, part: str | None = None) -> Read:
     """What a peer's file, or a folder of Hugging Face's or timm's, holds.
 
     Args:
         part: which of several networks in it: see `state_dicts.network`.
 
     Raises:
-        ValueError: it cannot be read, or nobody known names tensors so; the rest of a sentence.
+        ValueError: it cannot be read, or no known peer names its tensors so; the rest of a sentence.
     """
     folder = pathlib.Path(path)
     whole = folder.is_dir()
     if whole and not (folder / "config.json").is_file():
         raise ValueError("the folder holds no config.json")
     found = tensors.opened(weights_file(folder) if whole else path)
-    network, form, said = state_dicts.network(found, part)
-    names_there = names.FORMS[form]
-    head = network.get(f"{names_there.head}.weight")
-    stems = [names_there.name(layer, "kernel") for layer in ("conv1_conv", "conv1_1_conv")]
+    network, peer, notes = state_dicts.network(found, part)
+    naming = names.NAMINGS[peer]
+    head = network.get(f"{naming.head}.weight")
+    stems = [naming.name(layer, "kernel") for layer in ("conv1_conv", "conv1_1_conv")]
     stem = next((network[stem] for stem in stems if stem in network), ())
     if len(stem) != 4:
         raise ValueError("its first convolution is missing, or has the shape of something else")
@@ -104,12 +122,12 @@ def read(path, part: str | None = None) -> Read:
         contract = Contract.loads(found.metadata[KEY])
     elif whole:
         contract, more = folders.contract(folder, classes)
-        said = said + more
-    return Read(network, form, contract, classes, stem[1], said)
+        notes = notes + more
+    return Read(network, peer, contract, classes, stem[1], notes)
 
 
 def weights_file(folder: pathlib.Path) -> pathlib.Path:
-    """Of Hugging Face's or timm's folder; the index where the weights are in shards.
+    """The file of weights in Hugging Face's or timm's folder; the index where they are in shards.
 
     Raises:
         ValueError: there is none; the rest of a sentence.
@@ -121,15 +139,15 @@ def weights_file(folder: pathlib.Path) -> pathlib.Path:
     raise ValueError("the folder holds no model.safetensors and no pytorch_model.bin")
 
 
-def load(model: keras.Model, found: tensors.Tensors, form: str) -> None:
+def load(model: keras.Model, found: tensors.Tensors, peer: str) -> None:
     """Gives `model` a peer's tensors, all or none.
 
     Raises:
-        ValueError: they do not fit, or hold what is no number; the rest of a sentence.
+        ValueError: they do not fit, or hold values that are no finite numbers; the rest of a sentence.
     """
-    apart, ours = differences(model, found, form)
-    if apart:
-        raise ValueError(f"{len(apart)} of {len(ours)} tensors differ: {'; '.join(apart[:5])}")
+    clauses, ours = differences(model, found, peer)
+    if clauses:
+        raise ValueError(f"{len(clauses)} of {len(ours)} tensors differ: {'; '.join(clauses[:5])}")
     values = {name: found.read(name) for name in ours}
     check_finite(values.items())
     for name, place in ours.items():
@@ -137,69 +155,72 @@ def load(model: keras.Model, found: tensors.Tensors, form: str) -> None:
 
 
 def differences(
-    model: keras.Model, found: tensors.Tensors, form: str
+    model: keras.Model, found: tensors.Tensors, peer: str
 ) -> tuple[list[str], dict[str, Place]]:
     """A clause for each tensor in which a network of ours and a peer's differ by name or shape, and the network's
     tensors by the peer's names."""
+    naming = names.NAMINGS[peer]
     try:
-        ours = {
-            names.FORMS[form].name(place.layer, place.variable): place for place in places(model)
-        }
+        ours = {naming.name(place.layer, place.variable): place for place in places(model)}
     except ValueError as error:  # it has a layer that the peer's networks never have
         return [str(error)], {}
-    apart = [f"{name} {found[name]} is not in the network" for name in found if name not in ours]
+    clauses = [f"{name} {found[name]} is not in the network" for name in found if name not in ours]
     for name, place in ours.items():
         if name not in found:
-            apart.append(f"{name} {_theirs(place)} is not in the file")
+            clauses.append(f"{name} {_theirs(place)} is not in the file")
         elif _fitted(found[name], len(place.shape)) != place.shape:
-            apart.append(f"{name} is {found[name]}, the network's {_theirs(place)}")
-    return apart, ours
+            clauses.append(f"{name} is {found[name]}, the network's {_theirs(place)}")
+    return clauses, ours
 
 
-def check_finite(named):
-    """Raises ValueError, naming it, at the first of (name, array) that holds NaN or infinity."""
+def check_finite(named: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Refuses NaN and infinity.
+
+    Raises:
+        ValueError: the first (name, array) that holds one; the rest of a sentence.
+    """
     for name, value in named:
         if not np.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite: the training diverged")
 
 
 def save_safetensors(
-    model: keras.Model, path, wanted: str | None, contract: Contract | None
+    model: keras.Model, path: str | os.PathLike, wanted: str | None, contract: Contract | None
 ) -> str:
-    """Writes a network's weights under a peer's names; whole or not at all.
+    """Writes a network's weights under a peer's names; the whole file or none.
 
     Args:
-        wanted: "torchvision", "timm", "huggingface", "akamaster"; None for the nearest.
+        wanted: the peer, as `names.peer_for` takes it.
 
     Returns:
-        Who was taken.
+        The peer's key in `names.NAMINGS`.
 
     Raises:
-        ValueError: they have no such network.
+        ValueError: the wanted one has no such network.
         OSError: the file cannot be written.
     """
     from safetensors.numpy import save_file
 
-    form = names.form_for(model, wanted)
+    peer = names.peer_for(model, wanted)
     named = {}
     for place in places(model):
-        name = names.FORMS[form].name(place.layer, place.variable)
-        convolution = "_se_" in place.layer or form == "timm-v2"
+        name = names.NAMINGS[peer].name(place.layer, place.variable)
+        convolution = "_se_" in place.layer or peer == "timm-v2"
         named[name] = names.to_theirs(place.read(), convolution)
     metadata = {"format": "pt"} | ({KEY: contract.dumps()} if contract else {})
     with files.aside(path) as part:
         save_file(named, part, metadata)
-    return form
+    return peer
 
 
 def _theirs(place):
-    """The shape in which peers would have it."""
+    """The shape that it has with peers."""
     shape = place.shape
     return (*shape[:-3:-1], *shape[:-2]) if len(shape) > 1 else shape
 
 
 def _fitted(shape, rank):
-    """A peer's shape in our layout."""
+    """A peer's shape in our order of axes."""
     if len(shape) < 2:
         return tuple(shape)
     ours = (*shape[2:], shape[1], shape[0])

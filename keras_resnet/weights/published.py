@@ -1,4 +1,4 @@
-"""Published weight sets by name: where each lies, and the contract that it was measured under.
+"""Published weight sets by name: the address of each, and the contract that it was measured under.
 
 Addresses, licences and figures are those in the packages torchvision 0.28, timm 1.0.31 and Keras 3.15; top-1 and
 top-5 are their sources' claims on ImageNet's 50,000 validation pictures. The eight digits in a name of
@@ -18,7 +18,7 @@ from keras_resnet.weights import peers, tensors
 from keras_resnet.weights.contract import Contract
 
 logger = logging.getLogger(__name__)
-VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that serves the files offline
+VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that has the files, for work offline
 
 
 class Published(NamedTuple):
@@ -88,10 +88,10 @@ def _timm():
         ("ResNet50V2", "resnetv2_50", "a1h_in1k", 288, 1.0),
         ("ResNet101V2", "resnetv2_101", "a1h_in1k", 288, 1.0),
     ]
-    for network, arch, tag, size, share in sets:
+    for network, arch, tag, size, crop in sets:
         name = f"timm/{tag}"
         preprocessing = "tf" if network.endswith("V2") else "torch"
-        resize = int(size / share)
+        resize = int(size / crop)
         contract = Contract(
             network, preprocessing, size, resize, (), name, "Apache-2.0", interpolation="bicubic"
         )
@@ -109,8 +109,8 @@ def _keras():
         network, name = f"ResNet{depth}", "keras/imagenet"
         file = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels.h5"
         url = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{file}"
-        # Converted from the authors' for Caffe, who measure one crop of 224 in 256, bilinear. (Keras' own `load_img`
-        # takes the nearest pixel by default, by which nothing was published.)
+        # Converted from the authors' weights for Caffe, measured on one crop of 224 in 256, bilinear. (Keras'
+        # `load_img` takes the nearest pixel by default, with which no accuracy was published.)
         contract = Contract(network, "caffe", 224, 256, (), name)
         yield (network, name), Published(file, url, digest, contract)
 
@@ -119,7 +119,7 @@ def _claimed(top1, top5):
     return {"claimed_top1": top1 / 100, "claimed_top5": top5 / 100, "on": "ImageNet validation"}
 
 
-# What weights="imagenet" is, first come first served: keras.applications' own, else its publisher's default.
+# What weights="imagenet" is, the first that the network has: keras.applications' own, else its publisher's default.
 _USUAL = (
     "keras/imagenet", "torchvision/IMAGENET1K_V2", "torchvision/IMAGENET1K_V1", "timm/ra2_in1k", "timm/a1h_in1k",
 )  # fmt: skip
@@ -128,11 +128,13 @@ _USUAL_OF = {
 }  # timm's default, though it has the set that it gives others by default
 IMAGENET = "imagenet"  # as users of keras.applications write it
 
-PUBLISHED = dict([*_torchvision(), *_timm(), *_keras()])  # (network, name) -> Published
+PUBLISHED: dict[tuple[str, str], Published] = dict(
+    [*_torchvision(), *_timm(), *_keras()]
+)  # (network, name) -> Published
 
 
-def is_name(weights) -> bool:
-    """Whether `weights` is meant as a name of `PUBLISHED`, not as a path."""
+def is_name(weights: str | os.PathLike) -> bool:
+    """Whether `weights` is meant as a name in `PUBLISHED`, not as a path."""
     text = str(weights)
     named = text == IMAGENET or text.startswith(("torchvision/", "timm/", "keras/"))
     return named and not os.path.exists(text)
@@ -156,15 +158,15 @@ def usual(network: str) -> str | None:
 
 
 def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
-    """The file of a published weight set, from the folder that `KERAS_RESNET_WEIGHTS` names or Keras' cache, else
-    from its address.
+    """The file of a published weight set and its contract: from the folder that `KERAS_RESNET_WEIGHTS` names, or from
+    Keras' cache, which is filled from the set's address.
 
     Args:
         network: by our name.
         name: of a set in `PUBLISHED`, or "imagenet" for the `usual` one, which the log then names.
 
     Raises:
-        ValueError: there is no such set, its file is not to be had, or it is not the published one.
+        ValueError: there is no such set, its file is missing or cannot be fetched, or is not the published one.
     """
     if name == IMAGENET and usual(network):
         name = usual(network)
@@ -207,7 +209,7 @@ def _log_once(sentence):
     logger.info(sentence)
 
 
-def sha256(path) -> str:
+def sha256(path: str | os.PathLike) -> str:
     """64 hexadecimal digits: of a file, or of the weights in Hugging Face's or timm's folder, shards end to end."""
     path = pathlib.Path(path)
     if path.is_dir():

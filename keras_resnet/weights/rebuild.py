@@ -1,7 +1,7 @@
-"""A network of the table from the graph in its file: built anew by `models.resnet`, and held against the graph.
+"""A network of the table from the graph in its file: built anew by `models.resnet`, and compared with the graph.
 
 Nothing that a file names is looked up, imported or called: its numbers and names choose a row of the table and
-that row's arguments, and a graph that then differs from the network's own is none of the table's.
+that row's arguments. A graph that differs from that of the network built so is not of the table.
 """
 
 import contextlib
@@ -13,25 +13,26 @@ import numpy as np
 
 from keras_resnet.networks import blocks, models
 from keras_resnet.networks.layers import Layers, building
-from keras_resnet.support import keras_private
+from keras_resnet.support import errors, keras_private
 from keras_resnet.weights import graph as graphs
 from keras_resnet.weights.bounds import are_numbers, brief, is_whole
 
-# What a layer's config says beyond what it computes: first values, names, and training on many devices.
+# Parts of a layer's config that do not change what it computes: names, first values, training on many devices.
 _BESIDE = ("name", "trainable", "seed", "synchronized")
 _POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
 
 class Unknown(ValueError):
-    """The table has no such network; says where it differs, as the rest of a sentence."""
+    """The table has no such network; the text says where it differs, as the rest of a sentence."""
 
 
-def network(graph: dict, shapes: list[tuple], claimed: str | None = None) -> keras.Model:
-    """
+def network(graph: dict, shapes: list[tuple[int, ...]], claimed: str | None = None) -> keras.Model:
+    """Builds the network of the table that a graph describes.
+
     Args:
         graph: what `graph.read` gave.
-        shapes: of the file's tensors, which nothing that is built may exceed.
-        claimed: the network's name in `models.NETWORKS` by the file's contract.
+        shapes: of the file's tensors; input and classifier must fit one of them.
+        claimed: the network's name in `models.NETWORKS`, from the file's contract.
 
     Returns:
         The network that computes what the graph says, with random weights.
@@ -51,7 +52,7 @@ def network(graph: dict, shapes: list[tuple], claimed: str | None = None) -> ker
         IndexError,
         RecursionError,
     ) as error:  # of odd arguments
-        raise Unknown((str(error) or type(error).__name__).strip().splitlines()[0]) from None
+        raise Unknown(errors.first_line(error)) from None
 
 
 def _network(graph, shapes, claimed):
@@ -81,8 +82,8 @@ def _network(graph, shapes, claimed):
             loop=bool(_is(layers, "Repeat")),
             name=_text(graph["config"], "name"),
         )
-    own = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
-    _compare(graph, own, start)
+    rebuilt = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    _compare(graph, rebuilt, start)
     for layer in model.layers:
         layer.trainable = (
             named.get(layer.name, {"config": {}})["config"].get("trainable") is not False
@@ -90,7 +91,7 @@ def _network(graph, shapes, claimed):
     return model
 
 
-# --- which row, and its arguments
+# --- the row, and its arguments
 
 
 def _row(named, claimed):
@@ -136,7 +137,7 @@ def _facts(spec):
 
 
 def _shortcut(layers, named):
-    """Of `blocks`, by the layers that each leaves."""
+    """The shortcut of `blocks`, from the layers that it makes."""
     inner = [
         layer for loop in _is(layers, "Repeat") for layer in graphs.layers(loop["config"]["block"])
     ]
@@ -181,7 +182,7 @@ def _head(last, shapes):
 
 
 def _front(layers, shapes, axis):
-    """The input, and what normalises it, as the graph has them; a symbolic tensor."""
+    """The input and what normalises it, as the graph has them: a symbolic tensor."""
     first, *others = layers
     config = first["config"]
     shape = config.get("batch_shape")
@@ -277,54 +278,55 @@ def _data_format(axis):
 # --- whether two graphs compute the same
 
 
-def _compare(theirs, ours, start=0):
-    """Raises Unknown at the first difference; of the layers before `start`, only how they are called is held
-    against each other, since the others were made of what the file says."""
-    one, other = graphs.layers(theirs), graphs.layers(ours)
-    if len(one) != len(other):
-        raise Unknown(f"it has {len(one)} layers, the table's network {len(other)}")
-    places = [{graphs.name(layer): i for i, layer in enumerate(layers)} for layers in (one, other)]
-    for i, (layer, own) in enumerate(zip(one, other, strict=True)):
-        name = graphs.name(own)
-        if layer["class_name"] != own["class_name"]:
-            raise Unknown(f"{name} is a {brief(layer['class_name'])}, not a {own['class_name']}")
+def _compare(graph, rebuilt, start=0):
+    """Raises Unknown at the first difference. The layers before `start` were built from what the file says of them,
+    so only their calls are compared."""
+    layers, wanted = graphs.layers(graph), graphs.layers(rebuilt)
+    if len(layers) != len(wanted):
+        raise Unknown(f"it has {len(layers)} layers, the table's network {len(wanted)}")
+    places = [{graphs.name(layer): i for i, layer in enumerate(all)} for all in (layers, wanted)]
+    for i, (layer, other) in enumerate(zip(layers, wanted, strict=True)):
+        name = graphs.name(other)
+        if layer["class_name"] != other["class_name"]:
+            raise Unknown(f"{name} is a {brief(layer['class_name'])}, not a {other['class_name']}")
         calls = [
-            _calls(x.get("inbound_nodes"), p) for x, p in zip((layer, own), places, strict=True)
+            _calls(x.get("inbound_nodes"), p) for x, p in zip((layer, other), places, strict=True)
         ]
         if calls[0] != calls[1]:
             raise Unknown(f"{name} is called otherwise")
         if i < start:
             continue
         named_by_keras = (
-            own["module"].startswith(keras_private.OPERATIONS) or own["class_name"] == "InputLayer"
+            other["module"].startswith(keras_private.OPERATIONS)
+            or other["class_name"] == "InputLayer"
         )
         if graphs.name(layer) != name and not named_by_keras:
             raise Unknown(
                 f"{brief(graphs.name(layer))} stands where {name} does in the table's network"
             )
-        _compare_layers(layer, own, name)
+        _compare_layers(layer, other, name)
     ends = [
         [_calls(graph["config"].get(key), p) for key in ("input_layers", "output_layers")]
-        for graph, p in zip((theirs, ours), places, strict=True)
+        for graph, p in zip((graph, rebuilt), places, strict=True)
     ]
     if ends[0] != ends[1]:
         raise Unknown("its inputs or outputs are others")
 
 
-def _compare_layers(layer, own, name):
-    config, wanted = layer["config"], own["config"]
-    if "dtype" in wanted and _policy_of(layer) != _policy_of(own):
-        raise Unknown(f"the precision of {name} is {_policy_of(layer)}, not {_policy_of(own)}")
-    if own["class_name"] == "Repeat":
+def _compare_layers(layer, other, name):
+    config, wanted = layer["config"], other["config"]
+    if "dtype" in wanted and _policy_of(layer) != _policy_of(other):
+        raise Unknown(f"the precision of {name} is {_policy_of(layer)}, not {_policy_of(other)}")
+    if other["class_name"] == "Repeat":
         return _compare(config["block"], wanted["block"])
-    # A key that only one has is of another version of Keras, whose default the other one means.
+    # A key that only one has comes from another version of Keras; without it, the default is meant.
     for key in config.keys() & wanted.keys() - {*_BESIDE, "dtype"}:
         if not key.endswith("_initializer") and config[key] != wanted[key]:
             raise Unknown(f"{key} of {name} is {brief(config[key])}, not {brief(wanted[key])}")
 
 
 def _calls(value, places):
-    """How a layer is called, with layers by their place in place of names that Keras counts up."""
+    """How a layer is called, with numbers in place of layers' names, some of which Keras makes up."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             return _calls(value["config"]["keras_history"], places)

@@ -21,7 +21,7 @@ def networks(found: Found, build: Callable[[str], keras.Model]) -> list[str]:
             where the file has none.
     """
     fitting = [name for name in _near(found) if found.fits(build(name))]
-    if found.peer not in names.FORMS:
+    if found.peer not in names.NAMINGS:
         return fitting
     published = [name for name in fitting if models.NETWORKS[name].shortcut is not blocks.none]
     if found.peer in ("torchvision", "timm"):
@@ -35,7 +35,7 @@ def _is_older_twin(name):
 
 def _near(found):
     """Those with as many blocks of the same kind: a few of the table, and only these are built."""
-    if found.peer in names.FORMS:
+    if found.peer in names.NAMINGS:
         seen = _facts(found)
         return [name for name, spec in models.NETWORKS.items() if _facts_of(spec) == seen]
     ranks = [len(shape) for shape in found.content.values()]
@@ -48,10 +48,10 @@ def _near(found):
 
 def _facts(found):
     """(blocks a stage, whether they are bottlenecks, whether the stem is deep, whether norms come first)."""
-    form, depths = names.FORMS[found.peer], []
+    naming, depths = names.NAMINGS[found.peer], []
 
     def has(layer):
-        return form.name(layer, "kernel") in found.content
+        return naming.name(layer, "kernel") in found.content
 
     while has(f"conv{len(depths) + 2}_block1_1_conv"):
         stage, depth = f"conv{len(depths) + 2}", 1

@@ -1,7 +1,7 @@
-"""Peers' networks in PyTorch, straight from their tensors' names: what a conversion is held against.
+"""Peers' networks in PyTorch, built from their tensors' names alone: conversions are compared with them.
 
-Written from the peers' own definitions and not from ours: nothing of `names` or of the Keras networks is used, so a
-stride, padding, epsilon or order of channels that is off shows. Needs PyTorch.
+Written from the definitions of the peers: nothing of `names` or of the Keras networks is used, so that a wrong stride,
+padding, epsilon or order of channels shows as a difference. Needs PyTorch.
 """
 
 import re
@@ -11,11 +11,12 @@ import numpy as np
 
 
 def logits(tensors: Mapping, pictures: np.ndarray, strides_on: str = "3x3") -> np.ndarray:
-    """
+    """A peer's network, applied to pictures.
+
     Args:
         tensors: name -> NumPy array, a state dict's.
         pictures: float32 [B,H,W,C], normalised.
-        strides_on: "1x1" or "3x3", which convolution of a bottleneck strides; names don't tell.
+        strides_on: "1x1" or "3x3", the convolution of a bottleneck that strides, which names do not say.
 
     Returns:
         float32 [B,classes].
@@ -113,7 +114,7 @@ def _block(state, x, place, stride, strides_on):
 
 
 def _second_order(state, x):
-    """timm's resnetv2: norm and ReLU in front, the projection after the first of them."""
+    """timm's resnetv2: norm and ReLU before each convolution, the projection after the first of them."""
     import torch
     from torch.nn import functional
 

@@ -1,4 +1,6 @@
-"""Files of named tensors, read without running what is in them: safetensors, and PyTorch's pickles."""
+"""Files of named tensors, read without running code in them: safetensors, and PyTorch's pickles."""
+
+from __future__ import annotations
 
 import os
 import pathlib
@@ -9,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from keras_resnet.support import errors
 from keras_resnet.weights import bounds
 
-# CVE-2025-32434 and CVE-2026-24747: before, a checkpoint could run code or overwrite memory under weights_only.
+# CVE-2025-32434 and CVE-2026-24747: in older ones a checkpoint could run code or overwrite memory, in spite of
+# weights_only.
 _LEAST_TORCH = (2, 10)
-_MOST_PICKLE = 16 << 20  # bytes of a checkpoint that name its tensors: some 100 a tensor
+_MOST_PICKLE = 16 << 20  # bytes of a checkpoint's list of tensors: some 100 a tensor
 _REAL = ("F64", "F32", "F16", "BF16")  # safetensors' kinds of numbers that weights may be
 MOST_SHARDS = 1000
 
@@ -21,16 +25,21 @@ _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch.save wrote u
 _DEEPEST = 8  # mappings in mappings, of a checkpoint
 
 
-class Tensors(Mapping):
+class Tensors(Mapping[str, tuple[int, ...]]):
     """Name -> shape of a file's tensors; `read(name)` gives one as a float32 NumPy array.
 
     Args:
         shapes: by name, in the file's order.
-        read: gives the values of a name; raises ValueError where they are no real numbers.
+        read: gives the values of a name as float32; raises ValueError where they are no real numbers.
         metadata: texts by name, of a safetensors file.
     """
 
-    def __init__(self, shapes: dict[str, tuple], read: Callable[[str], np.ndarray], metadata=None):
+    def __init__(
+        self,
+        shapes: dict[str, tuple[int, ...]],
+        read: Callable[[str], np.ndarray],
+        metadata: dict[str, str] | None = None,
+    ):
         self._shapes, self.read, self.metadata = shapes, read, metadata or {}
 
     def __getitem__(self, name):
@@ -42,13 +51,13 @@ class Tensors(Mapping):
     def __len__(self):
         return len(self._shapes)
 
-    def renamed(self, names: dict[str, str]) -> "Tensors":
-        """Those that `names` has, new name -> the file's."""
+    def renamed(self, names: dict[str, str]) -> Tensors:
+        """Some of the tensors under new names: `names` has new name -> the file's."""
         shapes = {new: self._shapes[old] for new, old in names.items()}
         return Tensors(shapes, lambda name: self.read(names[name]), self.metadata)
 
 
-def opened(path) -> Tensors:
+def opened(path: str | os.PathLike) -> Tensors:
     """The tensors of a file, or of the shards that an index lists.
 
     Raises:
@@ -68,7 +77,7 @@ def opened(path) -> Tensors:
     return {"safetensors": safetensors, "torch": torch, "index": sharded}[content](path)
 
 
-def kind(path) -> str | None:
+def kind(path: str | os.PathLike) -> str | None:
     """ "safetensors", "torch", "torchscript", "index" (of a sharded file) or None, by the file's content.
 
     Raises:
@@ -94,11 +103,11 @@ def kind(path) -> str | None:
     return None
 
 
-def shards(index) -> list[pathlib.Path]:
-    """The files that `model.safetensors.index.json` or its like lists, beside it.
+def shards(index: pathlib.Path) -> list[pathlib.Path]:
+    """The files that an index such as `model.safetensors.index.json` lists, which are beside it.
 
     Raises:
-        ValueError: it is no such index, or a file is missing; the rest of a sentence.
+        ValueError: it is no index, or a file is missing; the rest of a sentence.
     """
     return sorted({index.parent / file for file in _weight_map(index).values()})
 
@@ -107,7 +116,9 @@ def _weight_map(index):
     try:
         places = dict(bounds.read_json(index)["weight_map"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{index.name} is no index of shards ({_line(error)})") from None
+        raise ValueError(
+            f"{index.name} is no index of shards ({errors.first_line(error)})"
+        ) from None
     for file in places.values():
         if not isinstance(file, str) or not file or os.path.basename(file) != file:
             raise ValueError(f"{index.name} lists {file!r}, which is no file beside it")
@@ -118,11 +129,11 @@ def _weight_map(index):
     return places
 
 
-def sharded(index) -> Tensors:
+def sharded(index: str | os.PathLike) -> Tensors:
     """The tensors of all shards of an index.
 
     Raises:
-        ValueError: a shard cannot be read, or lacks what the index says of it.
+        ValueError: a shard cannot be read, or lacks a tensor that the index says it has; the rest of a sentence.
     """
     index = pathlib.Path(index)
     places = _weight_map(index)
@@ -139,8 +150,9 @@ def sharded(index) -> Tensors:
     return Tensors(shapes, lambda name: parts[places[name]].read(name))
 
 
-def safetensors(path) -> Tensors:
-    """
+def safetensors(path: str | os.PathLike) -> Tensors:
+    """What safetensors wrote.
+
     Raises:
         ValueError: the file is damaged or claims too much; the rest of a sentence.
     """
@@ -149,13 +161,11 @@ def safetensors(path) -> Tensors:
     header, metadata = bounds.safetensors_header(path)
     bounds.check_size(os.path.getsize(path), bounds.stored(path))
     try:
-        file = safetensors.safe_open(
-            path, framework="numpy"
-        )  # holds sizes and places against each other
+        file = safetensors.safe_open(path, framework="numpy")  # checks that sizes and offsets agree
         shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
         kinds = {name: str(entry["dtype"]) for name, entry in header.items()}
     except Exception as error:  # SafetensorError, OSError, KeyError, TypeError
-        raise ValueError(f"it is no whole safetensors file ({_line(error)})") from None
+        raise ValueError(f"it is no whole safetensors file ({errors.first_line(error)})") from None
 
     def read(name):
         if kinds[name] not in _REAL:
@@ -172,12 +182,12 @@ def safetensors(path) -> Tensors:
     return Tensors(shapes, read, metadata)
 
 
-def torch(path) -> Tensors:
-    """What `torch.save` wrote; of mappings in mappings, names are joined by dots: "state_dict.fc.weight".
+def torch(path: str | os.PathLike) -> Tensors:
+    """What `torch.save` wrote; names in nested mappings are joined by dots: "state_dict.fc.weight".
 
     Raises:
-        ValueError: the file is damaged or too large, wants code run, or holds no tensors by name; or
-            PyTorch is not installed.
+        ValueError: the file is damaged or too large, would run code, or holds no tensors by name; or PyTorch is
+            not installed or too old; the rest of a sentence.
     """
     zipped = zipfile.is_zipfile(path)
     if os.path.getsize(path) > bounds.MOST:
@@ -212,9 +222,9 @@ def torch(path) -> Tensors:
             raise ValueError(
                 "it holds more than tensors, and loading it could run code: save the state_dict alone"
             ) from None
-        raise ValueError(f"it is damaged ({_line(error)})") from None
+        raise ValueError(f"it is damaged ({errors.first_line(error)})") from None
     except Exception as error:  # PyTorch raises RuntimeError, EOFError, OSError, KeyError, ...
-        raise ValueError(f"it is damaged ({_line(error)})") from None
+        raise ValueError(f"it is damaged ({errors.first_line(error)})") from None
     found = {name: value for name, value in _flat(loaded) if isinstance(value, torch.Tensor)}
     if not found:
         raise ValueError("it holds no tensors by name: save the model's state_dict()")
@@ -233,7 +243,11 @@ def _flat(mapping, place="", depth=0) -> Iterator[tuple[str, object]]:
 
 
 def _numpy(name, tensor):
-    """Of a tensor or a parameter, whose numbers are there, one by one."""
+    """Values of a tensor or a parameter, as float32.
+
+    Raises:
+        ValueError: they are not plain real numbers in memory; the rest of a sentence.
+    """
     import torch
 
     unusual = [
@@ -247,7 +261,3 @@ def _numpy(name, tensor):
         if found:
             raise ValueError(f"{name} {what}: save it as a plain tensor of real numbers")
     return tensor.detach().float().numpy()
-
-
-def _line(error):
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -1,7 +1,7 @@
-"""A network by its file's own config: of Keras' own layers alone, whatever else the config asks for.
+"""A network as its file's config says, if that names only layers and operations of Keras and of this package.
 
-Keras' safe mode refuses code that a file carries, but not all that a file may name: a layer that reads a file or a
-function of Keras' own that does. So names are looked through first.
+Keras' safe mode refuses code in a file, but not everything that a file may name: some layers and functions of Keras
+read files. So all names in the config are checked first.
 """
 
 import re
@@ -10,7 +10,7 @@ import keras
 
 from keras_resnet.networks.layers import building, fuse
 from keras_resnet.networks.repeat import Repeat
-from keras_resnet.support import keras_private
+from keras_resnet.support import errors, keras_private
 from keras_resnet.weights.bounds import brief
 
 _DEEPEST = 100  # objects in objects; a network in a network takes four a level
@@ -21,7 +21,7 @@ _MODELS = (
     ("keras", "Sequential"),
     keras_private.SEQUENTIAL,
 )
-# Of Keras' layers those that run a function, another framework's module or a SavedModel, or read a vocabulary's file.
+# Layers of Keras that run a function, another framework's module or a SavedModel, or read a vocabulary's file.
 _REFUSED = (
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
     "TextVectorization", "IndexLookup",
@@ -42,7 +42,7 @@ def network(graph: dict) -> keras.Model:
     """The functional or sequential network that a graph describes, with random weights.
 
     Raises:
-        ValueError: it names anything but Keras' own layers and operations and ours; the rest of a sentence.
+        ValueError: it names anything but layers and operations of Keras and ours; the rest of a sentence.
     """
     graph = _looked_through(graph)
     if (graph.get("module"), graph.get("class_name")) not in _MODELS:
@@ -56,11 +56,15 @@ def network(graph: dict) -> keras.Model:
                 raise ValueError("it does not say the shape of its input")
             return fuse(model)
     except Exception as error:  # Keras raises anything from KeyError to a bare Exception here
-        raise ValueError((str(error) or type(error).__name__).strip().splitlines()[0]) from error
+        raise ValueError(errors.first_line(error)) from error
 
 
 def _looked_through(value, depth=0):
-    """A copy without what compiles a network."""
+    """A copy without the settings for training (compile_config).
+
+    Raises:
+        ValueError: it names what it may not, or is nested too deeply; the rest of a sentence.
+    """
     if depth > _DEEPEST:
         raise ValueError(f"its config is nested more than {_DEEPEST} deep")
     if isinstance(value, list):
@@ -83,7 +87,7 @@ def _check(named):
     if registered == "keras_resnet>Repeat" and kind == "Repeat" and module in _REPEAT:
         return
     if registered not in (None, kind):
-        raise ValueError(f"it names {brief(registered)}, which is no layer of Keras' own")
+        raise ValueError(f"it names {brief(registered)}, which is no layer of Keras")
     known = (
         (module, kind) in _MODELS
         or (module == "keras" and kind == "DTypePolicy")

@@ -19,7 +19,7 @@ from keras_resnet.networks.layers import Layers
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "logits.json"
 NETWORKS = {
     "ResNet18": {},
-    "ResNet18V2": {"preprocessing": "caffe"},  # whose flip is an operation of its own
+    "ResNet18V2": {"preprocessing": "caffe"},  # whose flip is a separate operation
     "ResNet18D": {"preprocessing": "tf"},
     "ResNet50": {},
     "ResNet50V2": {},

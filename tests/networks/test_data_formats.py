@@ -82,7 +82,7 @@ def test_keras_applications_tests_pass_on_our_functions(tmp_path):
 @pytest.mark.parametrize("name", quick(applications.list_models()))
 @pytest.mark.parametrize("format", FORMATS)
 def test_outputs_are_where_keras_applications_has_them(name, format):
-    """Their cases: 1 and 4 channels of no fixed size, an own shape, an own tensor, pooling, a classifier."""
+    """Their cases: 1 and 4 channels of no fixed size, another shape, another tensor, pooling, a classifier."""
     build = applications.get(name)
     spec = models.NETWORKS[name]
     width = spec.widths[-1] * (1 if len(spec.depths) == 3 or "18" in name or "34" in name else 4)
@@ -92,8 +92,8 @@ def test_outputs_are_where_keras_applications_has_them(name, format):
     small = -(-50 // spec.output_stride)
     model = build(include_top=False, input_shape=shape(format, 50, 50, 3))
     assert model.outputs[0].shape == (None, *shape(format, small, small, width))
-    own = keras.layers.Conv2D(3, 2, strides=2)(keras.Input(shape(format, 100, 100, 4)))
-    model = build(include_top=False, input_tensor=own)
+    tensor = keras.layers.Conv2D(3, 2, strides=2)(keras.Input(shape(format, 100, 100, 4)))
+    model = build(include_top=False, input_tensor=tensor)
     assert model.outputs[0].shape == (None, *shape(format, small, small, width))
     model = build(include_top=False, pooling="max")
     assert model.outputs[0].shape == (None, width)

@@ -83,12 +83,12 @@ def deep(activation):
     return keras.Model(pictures, head(inner(pictures)), name="net")
 
 
-FORMS = [functional, in_inference_mode, sequential, deep]
+MODELS = [functional, in_inference_mode, sequential, deep]
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("uint8")
 LABELS = np.arange(6) % CLASSES
 
 
-SLOW = [pytest.param(form, marks=pytest.mark.slow, id=form.__name__) for form in FORMS[:-1]]
+SLOW = [pytest.param(build, marks=pytest.mark.slow, id=build.__name__) for build in MODELS[:-1]]
 
 
 @pytest.fixture(params=[pytest.param(deep, id="deep"), *SLOW])
@@ -97,8 +97,8 @@ def pair(request):
     return pair_of(request.param)
 
 
-def pair_of(form, activation="softmax"):
-    one, other = randomised(whole(activation)), form(activation)
+def pair_of(build, activation="softmax"):
+    one, other = randomised(whole(activation)), build(activation)
     held = {layer.name: layer for layer in other._flatten_layers()}
     for layer in one.layers:
         if layer.weights:
@@ -142,12 +142,12 @@ def test_flat_is_the_same_function_of_the_same_layers(pair):
 )
 def test_freezing_and_training(mode, bn, pair):
     one, other = pair
-    said = []
+    descriptions = []
     for model in pair:
         transfer.freeze(model, mode, bn)
-        said.append(transfer.describe(model))
+        descriptions.append(transfer.describe(model))
         model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
-    assert said[0] == said[1]
+    assert descriptions[0] == descriptions[1]
     before = values(other)
     for model in pair:
         model.fit(

@@ -64,7 +64,7 @@ def test_v1_against_keras_applications(depth):
 
 
 def _their_v2(depth):
-    """keras.applications' V2 form from our factories: a biased stem whose pool pads with 0, and the stride
+    """keras.applications' V2 networks from our factories: a biased stem whose pool pads with 0, and the stride
     in a stage's last block, whose identity takes every second position."""
     depths = models.NETWORKS[f"ResNet{depth}V2"].depths
     count = iter([stage < 3 and i == n - 1 for stage, n in enumerate(depths) for i in range(n)])

@@ -73,7 +73,7 @@ def test_stages_are_chosen_by_their_number():
     assert extractor.pyramid_level_inputs == {"P3": "conv3_block2_out", "P5": "conv5_block2_out"}
     with pytest.raises(ValueError, match="has the stages 2, 3, 4, 5; got \\[6\\]"):
         pyramids.feature_extractor(resnet18(), [6])
-    with pytest.raises(ValueError, match="cannot be told"):
+    with pytest.raises(ValueError, match="cannot be found"):
         pyramids.feature_extractor(
             keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         )

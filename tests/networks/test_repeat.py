@@ -38,8 +38,8 @@ def in_loops(flat, looped):
             continue
         stage = layer.name.removesuffix("_blocks")
         values = []
-        for form in [*layer.block.trainable_variables, *layer.block.non_trainable_variables]:
-            name, weight = form.path.split("/")
+        for pattern in [*layer.block.trainable_variables, *layer.block.non_trainable_variables]:
+            name, weight = pattern.path.split("/")
             parts = []
             for i in range(2, layer.times + 2):
                 twin = flat.get_layer(name.replace(f"{stage}_block_", f"{stage}_block{i}_"))

@@ -27,7 +27,7 @@ def of_peer(name, **arguments):
     model = build(name, **arguments)
     form = names.form_for(model)
     content = {
-        names.FORMS[form].name(place.layer, place.variable): peers._theirs(place)
+        names.NAMINGS[form].name(place.layer, place.variable): peers._theirs(place)
         for place in peers.places(model)
     }
     return weights.Found("x", form, None, weights.Contract(), False, 3, 3, content)

@@ -110,11 +110,11 @@ def test_foreign_tensors_are_named_once_and_left_out(state, net, tmp_path):
         "criterion.weight": torch.ones(10),
     }
     torch.save(saved, tmp_path / "x.pth")
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         assert_is(tmp_path / "x.pth", net)
-    [told] = [str(warning.message) for warning in told]
-    assert told.startswith(str(tmp_path / "x.pth"))
-    assert told.endswith("beside the network: n_averaged, criterion.weight.")
+    [sentence] = [str(warning.message) for warning in warned]
+    assert sentence.startswith(str(tmp_path / "x.pth"))
+    assert sentence.endswith("beside the network: n_averaged, criterion.weight.")
 
 
 def test_an_optimizer_is_left_out(state, net, tmp_path):

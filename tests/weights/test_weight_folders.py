@@ -22,7 +22,7 @@ PRETRAINED = {
 }  # fmt: skip
 
 
-def said(folder, config, processor=None, classes=3):
+def contract_in(folder, config, processor=None, classes=3):
     """(contract, sentences) of a folder with these files."""
     (folder / "config.json").write_text(json.dumps(config))
     if processor is not None:
@@ -70,18 +70,18 @@ def test_a_folder_of_timm_s_is_evaluated_as_by_timm(layout, tmp_path):
     pictures = [smooth(0, 150, 120), smooth(1, 101, 170), smooth(2, 90, 80)]
     theirs = torch.stack([transform(picture) for picture in pictures])
     view = views.center(contract.size, contract.resize, contract.interpolation)
-    shown = np.stack([view(np.asarray(picture)) for picture in pictures])
+    viewed = np.stack([view(np.asarray(picture)) for picture in pictures])
     pixels = (np.moveaxis(theirs.numpy(), 1, -1) * STD + MEAN) * 255
-    assert np.abs(shown - pixels).max() < 2.01
+    assert np.abs(viewed - pixels).max() < 2.01
     model = keras_resnet.ResNet18(
         weights=tmp_path, classes=3, classifier_activation=None, input_shape=(96, 96, 3)
     )
     with torch.no_grad():
         expected = module(theirs).numpy()
         same = module(
-            torch.tensor(np.moveaxis((shown / 255 - MEAN) / STD, -1, 1), dtype=torch.float32)
+            torch.tensor(np.moveaxis((viewed / 255 - MEAN) / STD, -1, 1), dtype=torch.float32)
         )
-    found = model.predict_on_batch(shown)
+    found = model.predict_on_batch(viewed)
     assert apart(found, same.numpy()) < 1e-4
     assert apart(found, expected) < 1e-2
     with pytest.raises(ValueError, match="trained with preprocessing="):
@@ -95,7 +95,7 @@ def test_a_folder_of_timm_s_is_evaluated_as_by_timm(layout, tmp_path):
 )
 def test_timm_s_names_are_ours(network, theirs, tmp_path):
     for name in (theirs, f"{theirs}.a1_in1k"):
-        found, _ = said(tmp_path, {"architecture": name, "pretrained_cfg": PRETRAINED})
+        found, _ = contract_in(tmp_path, {"architecture": name, "pretrained_cfg": PRETRAINED})
         assert found.network == network
     preprocessing = fronts.Preprocessing(*map(tuple, found.preprocessing[:2]))
     np.testing.assert_allclose(preprocessing.mean, np.multiply(MEAN, 255))
@@ -121,10 +121,10 @@ def test_timm_s_names_are_ours(network, theirs, tmp_path):
 )
 def test_class_names(labels, expected, tmp_path):
     hub = {"architecture": "resnet18", "num_classes": 3, "pretrained_cfg": PRETRAINED}
-    assert said(tmp_path, hub | labels)[0].class_names == expected
+    assert contract_in(tmp_path, hub | labels)[0].class_names == expected
     if "id2label" not in labels:
         flat = PRETRAINED | {"architecture": "resnet18", "num_classes": 3} | labels
-        assert said(tmp_path, flat)[0].class_names == expected
+        assert contract_in(tmp_path, flat)[0].class_names == expected
 
 
 def test_nothing_that_was_not_read_is_certain(tmp_path):
@@ -135,11 +135,11 @@ def test_nothing_that_was_not_read_is_certain(tmp_path):
 
     module = timm.create_model("resnet18", num_classes=3)
     save_file(module.state_dict(), tmp_path / "model.safetensors")
-    assert said(tmp_path, {}) == (None, [])
-    assert said(tmp_path, {"architecture": "resnet26", "num_classes": 3}) == (None, [])
+    assert contract_in(tmp_path, {}) == (None, [])
+    assert contract_in(tmp_path, {"architecture": "resnet26", "num_classes": 3}) == (None, [])
     found = weights.find(tmp_path, "ResNet18")
     assert not found.certain and found.preprocessing("tf") == "tf"
-    contract, _ = said(tmp_path, {"architecture": "resnet18"})
+    contract, _ = contract_in(tmp_path, {"architecture": "resnet18"})
     assert (contract.network, contract.preprocessing) == ("ResNet18", None)
     assert (contract.size, contract.resize, contract.class_names) == (None, None, ())
     assert weights.find(tmp_path, "ResNet18").preprocessing("tf") == "tf"
@@ -154,11 +154,11 @@ def test_nothing_that_was_not_read_is_certain(tmp_path):
     ],
 )
 def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
-    contract, sentences = said(
+    contract, sentences = contract_in(
         tmp_path, {"architecture": "resnet18", "pretrained_cfg": PRETRAINED | change}
     )
-    [told] = sentences
-    assert re.search(sentence, told)
+    [found] = sentences
+    assert re.search(sentence, found)
     assert contract.interpolation in ("bilinear", "bicubic")
 
 
@@ -166,7 +166,7 @@ def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
     "config, sentence",
     [
         ({"num_classes": 4}, "says 4 classes, but its classifier has 3"),
-        ({"model_args": {"output_stride": 16}}, "with output_stride=16, which ours are not"),
+        ({"model_args": {"output_stride": 16}}, "with output_stride=16, which no network here has"),
         ({"model_args": {"global_pool": "max"}}, "with global_pool='max'"),
         ({"global_pool": "catavgmax"}, "with global_pool='catavgmax'"),
         ({"model_args": [1]}, "model_args holds no values by name"),
@@ -177,7 +177,10 @@ def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
         ),
         ({"pretrained_cfg": PRETRAINED | {"std": [0, 1, 1]}}, "not those of R, G and B"),
         ({"pretrained_cfg": PRETRAINED | {"std": None}}, "not those of R, G and B"),
-        ({"pretrained_cfg": PRETRAINED | {"crop_pct": "a"}}, "crop_pct is 'a', not a share of 1"),
+        (
+            {"pretrained_cfg": PRETRAINED | {"crop_pct": "a"}},
+            "crop_pct is 'a', not a fraction of 1",
+        ),
         (
             {"pretrained_cfg": PRETRAINED | {"input_size": 64}},
             "input_size is not .channels, height",
@@ -187,7 +190,7 @@ def test_what_evaluation_cannot_do_is_said(change, sentence, tmp_path):
 )
 def test_what_is_contradictory_or_malformed_is_refused(config, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
-        said(tmp_path, {"architecture": "resnet18", "pretrained_cfg": PRETRAINED} | config)
+        contract_in(tmp_path, {"architecture": "resnet18", "pretrained_cfg": PRETRAINED} | config)
 
 
 # --- Hugging Face's
@@ -201,7 +204,7 @@ PROCESSOR = {
 
 
 @pytest.mark.parametrize(
-    "change, expected, told",
+    "change, expected, note",
     [
         ({}, (224, 248, "bicubic"), None),
         ({"resample": 2}, (224, 248, "bilinear"), None),
@@ -216,11 +219,11 @@ PROCESSOR = {
         ),
     ],
 )  # fmt: skip
-def test_hugging_face_s_processor(change, expected, told, tmp_path):
-    contract, sentences = said(tmp_path, BASIC, PROCESSOR | change)
+def test_hugging_face_s_processor(change, expected, note, tmp_path):
+    contract, sentences = contract_in(tmp_path, BASIC, PROCESSOR | change)
     assert contract.network == "ResNet18"
     assert (contract.size, contract.resize, contract.interpolation) == expected
-    assert [told in sentence for sentence in sentences] == [True] * (told is not None)
+    assert [note in sentence for sentence in sentences] == [True] * (note is not None)
     np.testing.assert_allclose(contract.preprocessing[0], np.multiply(MEAN, 255))
 
 
@@ -236,16 +239,16 @@ def test_hugging_face_s_processor_is_ours(tmp_path):
         {"do_rescale": False},
     ):
         given = PROCESSOR | {"size": {"shortest_edge": 64}, "crop_pct": 0.8} | change
-        contract, sentences = said(tmp_path, BASIC, given)
+        contract, sentences = contract_in(tmp_path, BASIC, given)
         assert not sentences
         processor = transformers.ConvNextImageProcessor.from_pretrained(tmp_path)
         theirs = np.moveaxis(
             np.asarray(processor(pictures, return_tensors="np")["pixel_values"]), 1, -1
         )
         view = views.center(contract.size, contract.resize, contract.interpolation)
-        shown = np.stack([view(np.asarray(picture)) for picture in pictures])
+        viewed = np.stack([view(np.asarray(picture)) for picture in pictures])
         mean, std, _ = map(np.array, contract.preprocessing)
-        assert np.abs(theirs * std + mean - shown).max() < 3, change
+        assert np.abs(theirs * std + mean - viewed).max() < 3, change
 
 
 @pytest.mark.parametrize(
@@ -253,14 +256,14 @@ def test_hugging_face_s_processor_is_ours(tmp_path):
     [
         ({"depths": 3}, "depths are no list"),
         ({"depths": ["a"]}, "depths are no list"),
-        ({"hidden_act": "gelu"}, "hidden_act='gelu', which ours are not"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu', which no network here has"),
         ({"downsample_in_first_stage": True}, "downsample_in_first_stage=True"),
         ({"id2label": {"0": "a", "1": "b"}}, "says 2 classes, but its classifier has 3"),
     ],
 )
 def test_hugging_face_s_config_is_held_against_ours(config, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
-        said(tmp_path, BASIC | config)
+        contract_in(tmp_path, BASIC | config)
 
 
 ODD = [
@@ -296,7 +299,7 @@ def test_any_value_in_any_field_is_taken_or_refused(tmp_path):
     taken = 0
     for config, processor in cases:
         try:
-            contract, _ = said(tmp_path, config, processor or {})
+            contract, _ = contract_in(tmp_path, config, processor or {})
         except ValueError as error:
             assert "\n" not in str(error)
         else:

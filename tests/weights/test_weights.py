@@ -1,4 +1,4 @@
-"""Weights of peers, in and out, against the peers' own networks; and every way in which a file can be wrong."""
+"""Weights of peers, in and out, against the peers' networks; and every way in which a file can be wrong."""
 
 import dataclasses
 import json
@@ -66,7 +66,7 @@ def there_and_back(network, module, path, wanted):
     missing, unexpected = module.load_state_dict(state, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
     assert apart(references.logits(module, PICTURES), expected) < 1e-6
-    # The reference that recipes/convert.py uses is the peer's own.
+    # The reference that recipes/convert.py uses computes what the peer does.
     normal = ours.get_layer("preprocessing")(PICTURES.astype(np.float32))
     theirs = {name: value.numpy() for name, value in state.items()}
     assert apart(reference.logits(theirs, np.asarray(normal)), expected) < LIMIT
@@ -297,7 +297,7 @@ def test_strides_are_not_mistaken(network, other, suffix, tmp_path):
     if suffix == ".safetensors":
         weights.save_safetensors(model, path, None, weights.Contract(network))
     elif suffix == ".keras":
-        model.save(path)  # Keras' own: the graph tells
+        model.save(path)  # by Keras: no contract, but the graph says it
     else:
         weights.save(model, path, weights.Contract(network))
     built(network, weights=path)
@@ -318,8 +318,10 @@ def test_graphs_that_normalise_otherwise_are_not_mistaken(tmp_path):
     ):
         keras_resnet.ResNet20(weights=tmp_path / "bare.keras", preprocessing="torch")
     inputs = keras.Input((32, 32, 3))
-    own = keras.layers.Normalization(mean=(1.0, 2.0, 3.0), variance=(1.0,) * 3, name="pixel_mean")
-    model = keras_resnet.ResNet20(input_tensor=own(inputs), preprocessing=None)
+    normalise = keras.layers.Normalization(
+        mean=(1.0, 2.0, 3.0), variance=(1.0,) * 3, name="pixel_mean"
+    )
+    model = keras_resnet.ResNet20(input_tensor=normalise(inputs), preprocessing=None)
     model.save(tmp_path / "own.keras")
     again = keras_resnet.ResNet20(
         weights=tmp_path / "own.keras"
@@ -527,7 +529,7 @@ def test_differences_are_listed_and_nothing_is_half_loaded(tmp_path):
     model = built("ResNet18")
     before = model.get_weights()
     with pytest.raises(ValueError, match="tensors differ"):
-        peers.load(model, found, names.form_of(found))
+        peers.load(model, found, names.peer_of(found))
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

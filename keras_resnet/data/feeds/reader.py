@@ -138,7 +138,7 @@ def _open(read, name, known):
     """
     try:
         encoded = read(name)
-    except Exception as error:  # of the disk, or of a damaged archive: zlib.error, BadZipFile, ...
+    except Exception as error:  # of the disk, or of a damaged archive, as zlib.error
         return f"cannot be read: {error}"
     size = known if known[0] else images.jpeg_size(encoded)
     if size:

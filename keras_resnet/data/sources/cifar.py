@@ -68,7 +68,7 @@ def load(path: pathlib.Path) -> Source:
         splits = [_split(files, batches, label, len(class_names)) for batches in (train, [test])]
     except ValueError as error:
         raise ValueError(f"{path}: {error}: download it again.") from None
-    return Source(listing.shown(path.resolve().name), class_names, *splits)
+    return Source(listing.printable(path.resolve().name), class_names, *splits)
 
 
 def _split(files, batches, label, classes):

@@ -48,12 +48,12 @@ def _open(archive):
         return listing.Archive(archive)
     except ValueError as error:
         raise ValueError(
-            f"{listing.shown(str(archive))} {error}: expected a whole one, or a folder."
+            f"{listing.printable(str(archive))} {error}: expected a whole one, or a folder."
         ) from None
 
 
 def _source(path, trees, archives, on_bad, held_out):
-    named = listing.shown(str(path))
+    named = listing.printable(str(path))
     found = _found(named, trees)
     train = found.get("train")
     held = [found[split] for split in HELD_OUT[held_out] if split in found]
@@ -72,7 +72,7 @@ def _source(path, trees, archives, on_bad, held_out):
     for name in class_names:
         if not listing.is_text(name):
             raise ValueError(
-                f"{named}: the name of the class folder {listing.shown(name)} is not UTF-8, so that it cannot be "
+                f"{named}: the name of the class folder {listing.printable(name)} is not UTF-8, so that it cannot be "
                 "written into a model: rename the folder."
             )
     if test is not None and not test.entries:
@@ -87,14 +87,14 @@ def _source(path, trees, archives, on_bad, held_out):
             "both need the same class folders."
         )
     entries = [entry for split in (train, test) if split is not None for entry in split.entries]
-    odd = {shown: name for _, name, _ in entries if (shown := listing.shown(name)) != name}
+    odd = {text: name for _, name, _ in entries if (text := listing.printable(name)) != name}
     if archives:
         file, read = None, functools.partial(_read_member, archives, odd)
     else:
         file, read = functools.partial(_path, path, odd), functools.partial(_read_file, path, odd)
     index = {name: i for i, name in enumerate(class_names)}
     return Source(
-        listing.shown(path.resolve().name),
+        listing.printable(path.resolve().name),
         tuple(class_names),
         _split(train, index, read, on_bad or "skip", file),
         _split(test, index, read, on_bad or "error", file),
@@ -105,7 +105,7 @@ def _found(named, trees):
     """The splits of all trees, those of one name as one."""
     found = {}
     for name, tree in trees.items():
-        where = f"{named}/{listing.shown(name)}" if name and not named.endswith(name) else named
+        where = f"{named}/{listing.printable(name)}" if name and not named.endswith(name) else named
         try:
             splits = layouts.arrange(tree, layouts.split_in(pathlib.PurePath(name).stem) or "train")
         except ValueError as error:
@@ -121,7 +121,7 @@ def _found(named, trees):
             if name:
                 entries = [entry._replace(name=f"{name}/{entry.name}") for entry in entries]
             before, there = found.get(kind, ([], ""))
-            places = [place for place in (there, listing.shown(place)) if place]
+            places = [place for place in (there, listing.printable(place)) if place]
             found[kind] = layouts.Found(before + entries, " and ".join(places))
     return found
 
@@ -131,7 +131,7 @@ def _split(found, index, read, on_bad, file):
         return None
     good, bad = [], []
     for class_name, raw, reason in found.entries:
-        name = listing.shown(raw)
+        name = listing.printable(raw)
         if reason:
             bad.append(f"{name}: {reason}")
         elif class_name is None:

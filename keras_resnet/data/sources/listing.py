@@ -49,7 +49,7 @@ class Listing(NamedTuple):
         """What is left out, and why, in one sentence; "" if nothing is."""
         reasons = {}
         for name, reason in [*self.bad.items(), *self.passed.items()]:
-            reasons.setdefault(reason, []).append(shown(name))
+            reasons.setdefault(reason, []).append(printable(name))
         parts = [f"{some(names)} ({reason})" for reason, names in reasons.items()]
         return f"Left out: {'; '.join(parts)}." if parts else ""
 
@@ -264,7 +264,7 @@ def _members(infos):
 def _stated(info):
     """A member's name as its archive means it."""
     name = info.orig_filename
-    if not info.flag_bits & 0x800 and not name.isascii():  # macOS' own archives do not mark UTF-8
+    if not info.flag_bits & 0x800 and not name.isascii():  # macOS' archives do not mark UTF-8
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
     return name if "/" in name else name.replace("\\", "/")
@@ -283,7 +283,7 @@ def is_hidden(part: str) -> bool:
     return part.startswith(".") or part.lower() in _SYSTEM
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     r"""A name as one line of text for reports and tables: bytes that are not UTF-8, and control characters, as
     `\xe9`."""
     if name.isascii() and name.isprintable():
@@ -298,8 +298,8 @@ def is_text(name: str) -> bool:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few of many names, as `shown`: "a, b, c and 9 more"."""
-    names = list(map(shown, names))
+    """The first few of many names, as `printable`: "a, b, c and 9 more"."""
+    names = list(map(printable, names))
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -21,7 +21,7 @@ class Damaged(ValueError):
 
 
 class Record(NamedTuple):
-    """Where a picture's bytes lie in its file, and what was said of it; class_name "" if nothing."""
+    """Where a picture's bytes lie in its file, its label, and the class' name, "" if the record has none."""
 
     offset: int
     length: int

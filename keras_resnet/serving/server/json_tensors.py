@@ -200,7 +200,7 @@ def array(value: Any, dtype: np.dtype) -> np.ndarray:
     while (types := set(map(type, leaves))) == {list} and len(sizes := set(map(len, leaves))) == 1:
         shape.append(sizes.pop())
         leaves = list(itertools.chain.from_iterable(leaves))
-    if list in types:  # ragged: found, and said, where it is
+    if list in types:  # ragged: the sentence says where
         _refuse_ragged(value, 0, _first_shape(value))
     array = _numbers(leaves, types, dtype)
     if array is None:

@@ -94,9 +94,7 @@ class Queue:
         self._waiting.append(task)
         self._rows += max(1, rows)
         if len(self._drains) < self._limits.num_batch_threads:
-            drain = asyncio.create_task(self._drain())
-            self._drains.add(drain)
-            drain.add_done_callback(self._drains.discard)
+            self._drains.add(asyncio.create_task(self._drain()))
         return await task.done
 
     async def _drain(self):
@@ -115,6 +113,8 @@ class Queue:
                     task.done.set_exception(result)
                 else:
                     task.done.set_result(result)
+        # Here, not when the event loop comes to it: a request in between would count on a drain that has ended.
+        self._drains.discard(asyncio.current_task())
 
     def _take(self):
         """The tasks at the front that fit together; those whose client has gone are dropped."""

@@ -22,7 +22,7 @@ class Refusal(Exception):
 
 
 def as_refusal(error: Exception) -> Refusal:
-    """What an exception of TensorFlow's says, in one line and with its own code."""
+    """What an exception of TensorFlow's says, in one line, with its code."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, tf.errors.OpError):

@@ -147,7 +147,7 @@ class Model:
         self._load = functools.partial(
             Servable, limits=limits, pool=pool, allow_file_operations=allow_file_operations
         )
-        self._served, self.states, self._said = {}, {}, None
+        self._served, self.states, self._warned = {}, {}, None
 
     @property
     def served(self) -> dict[int, Servable]:
@@ -181,14 +181,14 @@ class Model:
         """
         try:
             self._refresh()
-            said = None
+            warning = None
         except OSError as error:
-            said = f"{self._base} cannot be read ({error.strerror}): {self.name} stays as it is."
+            warning = f"{self._base} cannot be read ({error.strerror}): {self.name} stays as it is."
         except Exception as error:
-            said = f"{self.name} stays as it is: {as_refusal(error)}"
-        if said and said != self._said:
-            logger.warning("%s", said)
-        self._said = said
+            warning = f"{self.name} stays as it is: {as_refusal(error)}"
+        if warning and warning != self._warned:
+            logger.warning("%s", warning)
+        self._warned = warning
 
     def _refresh(self):
         found = self._found()

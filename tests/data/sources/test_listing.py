@@ -82,7 +82,7 @@ def by_command(folder, text, root):
     assert done.returncode == 0, done.stderr
     sys.stderr.write(done.stderr)
     return [
-        listing.shown(os.path.relpath(os.fsdecode(bytes.fromhex(line)), root))
+        listing.printable(os.path.relpath(os.fsdecode(bytes.fromhex(line)), root))
         for line in done.stdout.split()
     ]
 
@@ -109,7 +109,7 @@ def sent(root):
 
 @pytest.mark.parametrize("listed", [trained_on, predicted, predicted_by_pattern, explained, sent])
 def test_everything_lists_the_same_pictures(nasty, listed, capfd, caplog):
-    assert listed(nasty) == [listing.shown(name) for name in GOOD]
+    assert listed(nasty) == [listing.printable(name) for name in GOOD]
     told = capfd.readouterr().err + caplog.text
     for part in ("pipe.png", "plug.png", "gone.png", "endless.png", "again", "lost+found"):
         assert part in told, part
@@ -372,9 +372,9 @@ print(sorted({heavy} & set(sys.modules)), client.listing.__file__, client.remote
 
 
 def test_names_are_shown_as_one_line_of_text():
-    assert listing.shown("plain name.png") == "plain name.png"
-    assert listing.shown("日本 café.png") == "日本 café.png"
-    assert listing.shown("caf\udce9.png") == r"caf\xe9.png"
-    assert listing.shown("a\nb\x1b[0m") == r"a\x0ab\x1b[0m"
+    assert listing.printable("plain name.png") == "plain name.png"
+    assert listing.printable("日本 café.png") == "日本 café.png"
+    assert listing.printable("caf\udce9.png") == r"caf\xe9.png"
+    assert listing.printable("a\nb\x1b[0m") == r"a\x0ab\x1b[0m"
     assert listing.is_text("日本") and not listing.is_text("caf\udce9")
     assert listing.some("abcde") == "a, b, c and 2 more"
