@@ -53,6 +53,7 @@ test-oldest: $(VENV)-oldest/.installed
 
 notebook: $(VENV)/.installed-test
 	$(PY) tools/notebook.py notebooks/quickstart.ipynb
+	$(PY) tools/notebook.py notebooks/finetune.ipynb
 
 # Warnings are errors; the first page is site/index.html.
 docs: $(VENV)/.installed-test
