@@ -1,4 +1,4 @@
-"""Blocks of code on the pages are typed by this test, or say above them why not."""
+"""Every block of code on a page is typed by this test, or says above it why none does."""
 
 import contextlib
 import json
@@ -16,11 +16,6 @@ from keras_resnet.weights import published
 
 LANGUAGES = {"python", "sh"}
 QUICK = ("docs/networks.md", "docs/install.md", "docs/api/index.md")  # the others take longer
-# Pages that are not typed yet; tests/test_command_lines.py holds their command lines against the flags.
-UNTYPED = {
-    "README.md", "docs/batch.md", "docs/evaluate.md", "docs/imagenet.md", "docs/serve.md", "docs/transfer.md",
-    "docs/weights.md",
-}  # fmt: skip
 TYPIST = pages.ROOT / "tests/typist.py"
 # The files under published names hold random weights here, so their digests are others.
 WITHOUT_DIGESTS = """
@@ -57,7 +52,7 @@ def types(page):
     return pytest.param(page, id=pages.name(page), marks=slow)
 
 
-TYPED = [page for page in pages.PAGES if typed_blocks(page) and pages.name(page) not in UNTYPED]
+TYPED = [page for page in pages.PAGES if typed_blocks(page)]
 
 
 @pytest.mark.parametrize("page", map(types, TYPED))
