@@ -26,7 +26,7 @@ A frozen network makes the same features of the same picture, so --mode=linear c
 They are kept in features/ in the work folder, which may be deleted when the run has ended. Eight views,
 since more bring little: over 40 splits of the training pictures below, the best epoch has on average
 90.4% of the held-out ones right with 1 view, 90.9 with 2, 91.5 with 4, 91.8 with 8 and 92.1 with 16 (each
-with a standard error of 0.5), and the time grows with their number. With --views=0 the frozen network
+with a standard error of 0.5; benchmarks/views.py), and the time grows with their number. With --views=0 the frozen network
 runs in every epoch, on windows that are new each time.
 
 With ImageNet's ResNet-18 a linear probe has over 15 points in 100 more right than the same network
@@ -113,7 +113,9 @@ flags.DEFINE_enum(
     ["none", "balanced"],
     "balanced: each class counts alike in the loss, however many pictures it has.",
 )
-flags.DEFINE_integer("batch_size", 32, "Pictures an update.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", 32, "Pictures an update; by default all where they are fewer.", lower_bound=1
+)
 flags.DEFINE_float("rate", 0.01, "Highest learning rate.", lower_bound=0.0)
 flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels that train.", lower_bound=0.0)
 flags.DEFINE_float("area", 0.35, "Smallest share of the picture in a training window.", 0.01, 1.0)
@@ -141,6 +143,8 @@ def main() -> dict:
     source = run.training_data(on_bad="skip" if FLAGS.skip_bad else None)
     train, held_out, test = run.three_splits(source, FLAGS.holdout)
     classes = len(source.class_names)
+    if not FLAGS["batch_size"].present:
+        FLAGS.batch_size = min(FLAGS.batch_size, len(train))
 
     # --- network
     loaded, contract = beginning()

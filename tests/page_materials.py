@@ -130,7 +130,7 @@ NEEDS = {
     "docs/explain.md": [photos, cat, mine],
     "docs/evaluate.md": [photos, mine, demo],
     "docs/serve.md": [photos, cat, mine],
-    "docs/batch.md": [photos, mine, served],
+    "docs/batch.md": [photos, cat, mine, served],
     "docs/weights.md": [cat, checkpoint, akamaster, hub_folder, V2, A1, KERAS],
     "docs/migrate.md": [KERAS, A1],
 }  # page -> what is there before it is read
