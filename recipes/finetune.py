@@ -26,8 +26,8 @@ A frozen network makes the same features of the same picture, so --mode=linear c
 They are kept in features/ in the work folder, which may be deleted when the run has ended. Eight views,
 since more bring little: over 40 splits of the training pictures below, the best epoch has on average
 90.4% of the held-out ones right with 1 view, 90.9 with 2, 91.5 with 4, 91.8 with 8 and 92.1 with 16 (each
-with a standard error of 0.5; benchmarks/views.py), and the time grows with their number. With --views=0 the frozen network
-runs in every epoch, on windows that are new each time.
+with a standard error of 0.5; benchmarks/views.py), and the time grows with their number. With --views=0
+the frozen network runs in every epoch, on windows that are new each time.
 
 With ImageNet's ResNet-18 a linear probe has over 15 points in 100 more right than the same network
 from scratch, on four classes of CIFAR-10 at 96 pixels, 100 pictures of each to learn from and 250 to

@@ -7,6 +7,7 @@ from . import label_files as label_files
 from . import networks as networks
 from . import picture_files as picture_files
 from . import pictures as pictures
+from . import pipes as pipes
 from . import progress as progress
 from . import reports as reports
 from . import run as run

@@ -3,7 +3,7 @@
 import sys
 import types
 
-from keras_resnet.commands import help_texts, verbs
+from keras_resnet.commands import help_texts, pipes, verbs
 
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort")
 
@@ -20,15 +20,26 @@ def run(words: list[str]) -> None:
     Raises:
         SystemExit: as the script ends; with 0 after help, with 2 and one sentence where there is no such verb.
     """
+    with pipes.until_unread():
+        command = _command(words)
+    if command is None:
+        return
+    verb, script, rest = command
+    sys.argv[:] = [f"{verbs.PROGRAM} {verb}", *rest]
+    _as_main(verbs.home() / script)
+
+
+def _command(words):
+    """(verb, its script, its words); None where help was asked for and has been given."""
     if not words or words[0] in _HELP:
         print(help_texts.overview())
-        return
+        return None
     if words[0] in ("--version", "-version"):
         print(help_texts.version())
-        return
+        return None
     if words[0] == verbs.TRAIN and words[1:] and words[1] in _HELP:
         print(help_texts.recipes())
-        return
+        return None
     try:
         verb, script, rest = verbs.script_of(words)
     except verbs.Unknown as error:
@@ -37,9 +48,8 @@ def run(words: list[str]) -> None:
     flags = rest[: rest.index("--")] if "--" in rest else rest
     if any(word in _HELP for word in flags):
         print(help_texts.of(verb))
-        return
-    sys.argv[:] = [f"{verbs.PROGRAM} {verb}", *rest]
-    _as_main(verbs.home() / script)
+        return None
+    return verb, script, rest
 
 
 def _as_main(path):

@@ -28,7 +28,7 @@ from typing import NoReturn
 import absl.logging
 from absl import app, flags
 
-from keras_resnet.commands import command_line
+from keras_resnet.commands import command_line, pipes
 from keras_resnet.commands.progress import say
 from keras_resnet.support import quiet
 
@@ -102,6 +102,8 @@ def run(
             final = main(*argv[1:])
         except KeyboardInterrupt:
             end(130, f"{name()}: interrupted.")
+        except BrokenPipeError:  # of standard output
+            raise
         except Exception as error:
             for kind, remedy in (remedies or {}).items():
                 if isinstance(error, kind):
@@ -117,7 +119,8 @@ def run(
         return code
 
     sentences()
-    app.run(checked, flags_parser=parse)
+    with pipes.until_unread():
+        app.run(checked, flags_parser=parse)
 
 
 def end(code: int, sentence: str | None = None) -> NoReturn:

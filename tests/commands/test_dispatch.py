@@ -1,6 +1,8 @@
 """The command `keras-resnet`: which script a verb runs, as what, and what is said of verbs that are none."""
 
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -88,3 +90,13 @@ def test_flags_reach_the_script_from_the_line_and_from_files(tmp_path):
     assert ended.stderr == (
         "keras-resnet convert: --out ends in one of .keras, .weights.h5, .safetensors; got x.txt.\n"
     )
+
+
+@pytest.mark.parametrize("words", [["train", "imagenet", "--help"], ["models"]])
+def test_output_that_is_cut_off_ends_without_a_word(words):
+    python = [sys.executable, "-m", "keras_resnet", *words]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(python, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
