@@ -11,6 +11,8 @@ from keras_resnet.serving import decoding
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from keras_resnet.serving import export
+
 
 def last_maps(model: keras.Model) -> keras.KerasTensor | None:
     """What leaves the last stage, [B,h,w,C]; None where the layers' names tell no stages."""
@@ -22,7 +24,9 @@ def last_maps(model: keras.Model) -> keras.KerasTensor | None:
     return result(model, model.get_layer(last))
 
 
-def signature(classifier, names: "tf.lookup.StaticHashTable", webp: bool) -> "tf.Function":
+def signature(
+    classifier: "export._Classifier", names: "tf.lookup.StaticHashTable", webp: bool
+) -> "tf.Function":
     """`explain_bytes` of `export.save`.
 
     Args:

@@ -25,12 +25,12 @@ def build(name, include_top=True, classes=3):
 def of_peer(name, **arguments):
     """What `find` would give of a peer's file of this network, without the values."""
     model = build(name, **arguments)
-    form = names.form_for(model)
+    peer = names.peer_for(model)
     content = {
-        names.NAMINGS[form].name(place.layer, place.variable): peers._theirs(place)
+        names.NAMINGS[peer].name(place.layer, place.variable): peers._theirs(place)
         for place in peers.places(model)
     }
-    return weights.Found("x", form, None, weights.Contract(), False, 3, 3, content)
+    return weights.Found("x", peer, None, weights.Contract(), False, 3, 3, content)
 
 
 def expected(name):

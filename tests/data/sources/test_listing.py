@@ -88,12 +88,10 @@ def by_command(folder, text, root):
 
 
 def explained(root):
-    pytest.importorskip("tensorflow", reason="it takes TensorFlow's gradient")
     return by_command(
         "recipes",
-        "import explain, os, sys\n"
-        "explain.FLAGS(['x', '--pictures=' + sys.argv[1]])\n"
-        "for path in explain.found_pictures()[0]: print(os.fsencode(path).hex())",
+        "import os, sys; from keras_resnet.commands import picture_files\n"
+        "for path in picture_files.found(sys.argv[1])[0]: print(os.fsencode(path).hex())",
         root,
     )
 
