@@ -121,7 +121,7 @@ def test_private_names_are_answered_without_keras():
     assert done.stdout == "[False, False, False] False\n", done.stderr
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
 def test_networks_need_no_tensorflow(backend, tmp_path):
     """TensorFlow made unimportable: networks build, train from arrays and save; the rest asks for it."""
     if importlib.util.find_spec(backend) is None:

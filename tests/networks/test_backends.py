@@ -55,7 +55,9 @@ def logits(model):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name.startswith(("SE", "ResNeXt")) else name
+        pytest.param(name, marks=pytest.mark.slow)
+        if name.startswith(("SE", "ResNeXt")) or name == "ResNet50V2"
+        else name
         for name in NETWORKS
     ],
 )

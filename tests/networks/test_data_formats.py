@@ -37,7 +37,7 @@ def shape(format, height, width, channels):
 def quick(names):
     """Names, the deep ones marked slow."""
     for name in names:
-        deep = name not in ("ResNet18", "ResNet50V2", "ResNet18D", "ResNet20", "PlainNet20")
+        deep = name not in ("ResNet18D", "ResNet20", "ResNet20V2", "PlainNet20")
         yield pytest.param(name, marks=pytest.mark.slow) if deep else name
 
 

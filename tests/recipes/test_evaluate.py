@@ -153,6 +153,7 @@ def test_pictures_are_drawn(place, run):
             assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 30
 
 
+@pytest.mark.slow
 def test_ten_crops_of_weights_alone(place):
     decoded, targets = pictures(place)
     crops = np.stack([views.ten(32, 36)(picture) for picture in decoded])
@@ -164,6 +165,7 @@ def test_ten_crops_of_weights_alone(place):
     assert_is(found, expected(shares, targets))
 
 
+@pytest.mark.slow
 def test_the_weights_interpolation_is_obeyed(place, shares, tmp_path):
     """By the file's contract, on noise, where it matters; and written into the card."""
     noise = np.random.default_rng(0).choice([0, 255], (6, 70, 60, 3)).astype(np.uint8)
@@ -428,6 +430,7 @@ def test_mistakes_end_in_one_sentence(given, sentence, mistaken, tmp_path):
     assert all(" pictures to " in line for line in before), before
 
 
+@pytest.mark.slow
 def test_cards_gather_the_evaluations_of_one_set_of_weights(place, tmp_path):
     (tmp_path / "r50.a2.json").write_text("another card, that stays")
     card = tmp_path / "r50.a1"

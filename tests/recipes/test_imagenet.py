@@ -169,11 +169,13 @@ def test_lamb_with_binary_cross_entropy_learns(pictures, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_noise_for_speed_runs(tmp_path):
     final = last_line(begin(tmp_path, "fake", "--steps=2").wait())
     assert (final["evaluated_on"], final["examples"]) == ("one batch of noise", 8)
 
 
+@pytest.mark.slow
 def test_bad_files_in_training_are_left_out_and_named(pictures, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(pictures, data)
@@ -209,6 +211,7 @@ def test_bad_files_found_before_a_stop_are_named_at_the_end(pictures, tmp_path):
     assert "train/a/cut.JPEG: " in (tmp_path / "run" / "left_out.txt").read_text()
 
 
+@pytest.mark.slow
 def test_bad_file_in_evaluation_is_an_error_unless_asked_otherwise(pictures, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(pictures, data)

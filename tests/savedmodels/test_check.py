@@ -125,6 +125,7 @@ def test_fewer_than_five_classes_are_all_named_by_default(place, tmp_path):
     assert "top is 1 to 3, the network's classes; got 4" in refused.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_contract_s_sizes_interpolation_and_names_are_served(place, exported):
     loaded = tf.saved_model.load(exported["path"])
     file = io.BytesIO()

@@ -429,7 +429,7 @@ def test_what_fails_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "most", [300_000, 1000]
+    "most", [300_000, pytest.param(1000, marks=pytest.mark.slow)]
 )  # bytes of a file: weights do not fit, or nothing does
 def test_a_full_disk_is_one_sentence(model, tmp_path, most):
     """A real failure of the system's in mid-write, in TensorFlow's own code."""

@@ -61,6 +61,7 @@ def test_killed_at_random_moments(tmp_path, uninterrupted):
     assert "Resuming at step" in ended.err
 
 
+@pytest.mark.slow
 def test_terminated_then_the_newest_checkpoint_damaged(tmp_path, uninterrupted):
     started = begin(tmp_path, pause=0.02, checkpoint_seconds=0.2)
     ended = started.kill_at(tmp_path / "run", 20, signal.SIGTERM)
@@ -501,6 +502,7 @@ def test_plateau_is_the_same_after_a_stop(tmp_path, stop):
     assert run(partial, 14) == wanted
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_do_not_count_among_those_that_are_kept(tmp_path):
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     whole.mkdir()
