@@ -8,6 +8,7 @@ help:
 	@echo "make demo           install into $(VENV), train on the handwritten digits, show what was learned"
 	@echo "make test           install into $(VENV) with the test extra, lint, run the quick tests"
 	@echo "make test-all       the slow tests too"
+	@echo "make test-pages     every block of the pages, the notebooks and the wheel, as users type them"
 	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
 	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
 	@echo "make campaign       kills, fuzzing, mutated pictures, requests to the server: hours, in search of faults"
@@ -24,6 +25,10 @@ test: lint
 
 test-all: lint
 	$(PY) -m pytest -n auto --dist loadfile
+
+# What people read and type: every block of every page, both notebooks, the wheel.
+test-pages: $(VENV)/.installed-test
+	$(PY) -m pytest tests/test_pages.py tests/test_notebook.py tests/test_wheel.py -n auto --dist load
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff check .
@@ -88,5 +93,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-backends test-serving test-oldest lint format campaign notebook readme docs
+.PHONY: help demo test test-all test-pages test-backends test-serving test-oldest lint format campaign notebook readme docs
 .PRECIOUS: $(VENV)-%/.installed
