@@ -18,8 +18,9 @@ recalibrate, the same, and when the best epoch is found their statistics are com
 averages over the training pictures (centre crops, each once).
 
 SGD with momentum 0.9, the rate along half a cosine over --epochs, random resized crops (--area) and
-mirrors. It runs on `training.fit`: run again, after whatever stopped it, the same command goes on and
-ends with the same weights, bit for bit.
+mirrors. An epoch is a pass over the training pictures, or as many as make ten updates. It runs on
+`training.fit`: run again, after whatever stopped it, the same command goes on and ends with the same
+weights, bit for bit.
 
 A frozen network makes the same features of the same picture, so --mode=linear computes them once: of
 --views augmented views of each training picture, which epochs visit in turn, and of those held out.
@@ -104,7 +105,12 @@ flags.DEFINE_integer(
     "network runs in every epoch.",
     lower_bound=0,
 )
-flags.DEFINE_integer("epochs", 30, "At most.", lower_bound=1)
+flags.DEFINE_integer(
+    "epochs",
+    30,
+    "At most. Of few pictures an epoch has several passes: at least 10 updates.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("patience", 8, "Epochs without a better one before the end.", lower_bound=1)
 flags.DEFINE_float("holdout", 0.2, "Share of each class that is set aside: see above.", 0.01, 0.9)
 flags.DEFINE_enum(
@@ -127,6 +133,10 @@ BINDING = (
     "mode", "bn", "epochs", "patience", "holdout", "class_weights", "batch_size", "rate",
     "weight_decay", "area", "seed",
 )  # fmt: skip
+
+
+# An epoch's: with 30 photos and one update an epoch, training was over before it had begun.
+LEAST_UPDATES = 10
 
 
 class Enough(Exception):
@@ -174,6 +184,9 @@ def main() -> dict:
         seed=FLAGS.seed,
         on_bad=left_out.add,
     )
+    per_pass = draws.steps_per_epoch(len(train), FLAGS.batch_size)
+    steps_per_epoch = max(per_pass, LEAST_UPDATES)
+    steps = FLAGS.epochs * steps_per_epoch
     agreed = fingerprint(net, crop, train, held_out)
     trained, make, held = net, feed.batches, lambda: batches_of(held_out)
     if FLAGS.mode == "linear":
@@ -197,7 +210,7 @@ def main() -> dict:
             held()  # before the time of the first epoch counts
             seen = [
                 kept.windows(train, window, size, seed=FLAGS.seed, number=number)
-                for number in range(min(FLAGS.views, FLAGS.epochs))
+                for number in range(min(FLAGS.views, -(-steps // per_pass)))
             ]
             return features.training(
                 seen, train.labels, FLAGS.batch_size, seed=FLAGS.seed, start_step=start_step
@@ -243,8 +256,6 @@ def main() -> dict:
         if stopping.exhausted(rows, FLAGS.patience):
             raise Enough
 
-    steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
-    steps = FLAGS.epochs * steps_per_epoch
     try:
         training.fit(
             trained,
