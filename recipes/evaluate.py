@@ -172,7 +172,7 @@ def main() -> dict:
         done += len(places)
         if bar.due():
             running = evaluation.total(evaluation.joined(judged))
-            bar.show(done, 1, running.loss, running.accuracy, waiting=0.0)
+            bar.show(done, 1, running.loss, running.accuracy, 0.0)
     verdicts = evaluation.joined(judged)
     total = evaluation.total(verdicts)
 

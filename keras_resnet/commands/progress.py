@@ -3,7 +3,8 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from keras_resnet.support.clock import clock
 
@@ -21,15 +22,24 @@ class Progress:
     Args:
         steps: of the whole run.
         batch_size: examples a step.
+        unit: what they are called in the pace.
+        figures: how the metrics of training are shown, in their order: name -> format.
     """
 
-    def __init__(self, steps: int, batch_size: int):
+    def __init__(
+        self,
+        steps: int,
+        batch_size: int,
+        unit: str = "images",
+        figures: Mapping[str, str] = MappingProxyType({"accuracy": "{:6.2%}"}),
+    ):
         self._steps, self._batch_size = steps, batch_size
+        self._unit, self._formats = unit, dict(figures)
         self._every = 0.2 if _terminal() else 30.0
         self._marks = []  # (time, step) of the last lines
         self._shown_at = time.monotonic()
 
-    def __call__(self, step: int, read: Callable[[], tuple[int, float, float, float]]) -> None:
+    def __call__(self, step: int, read: Callable[[], tuple[float, ...]]) -> None:
         """Shows the line where it is time for one: `on_step` of `training.fit`."""
         if self.due():
             self.show(step, *read())
@@ -39,9 +49,11 @@ class Progress:
         device."""
         return time.monotonic() - self._shown_at >= self._every
 
-    def show(self, step: int, epoch: int, loss: float, accuracy: float, waiting: float) -> None:
-        """Shows the running epoch's mean loss (nats) and accuracy ([0, 1]), images/s, the share of
-        the time spent waiting for input ([0, 1]) where it is 5% or more, and time to go."""
+    def show(self, step: int, epoch: int, loss: float, *rest: float) -> None:
+        """Shows the running epoch's mean loss and, as `rest`, its metrics (accuracy in [0, 1]) and the share of the
+        time spent waiting for input ([0, 1]), which is told where it is 5% or more; examples a second, and time to
+        go."""
+        *values, waiting = rest
         now = self._shown_at = time.monotonic()
         self._marks = [*self._marks[-20:], (now, step)]
         parts = {
@@ -49,12 +61,13 @@ class Progress:
             "bar": f" {bar(step / self._steps)}",
             "epoch": f" epoch {epoch}",
             "loss": f"  loss {loss:.4f}",
-            "accuracy": f"  accuracy {accuracy:6.2%}",
         }
+        for (name, form), value in zip(self._formats.items(), values, strict=True):
+            parts[f"figure {name}"] = f"  {name} {form.format(value)}"
         (then, first), (_, last) = self._marks[0], self._marks[-1]
         if last > first:
             pace = (last - first) / (now - then)
-            parts["pace"] = f"  {pace * self._batch_size:.0f} images/s"
+            parts["pace"] = f"  {pace * self._batch_size:.0f} {self._unit}/s"
             if waiting >= 0.05:
                 parts["waiting"] = f" ({waiting:.0%} waiting for input)"
             parts["ETA"] = f"  ETA {clock((self._steps - step) / pace)}"
@@ -73,7 +86,8 @@ def bar(share: float) -> str:
 
 def _fitted(parts, width):
     """The line in at most `width` letters: what is wanted least goes first, the time to go last."""
-    for least in ("bar", "waiting", "epoch", "loss", "pace", "accuracy"):
+    figures = [name for name in parts if name.startswith("figure ")]
+    for least in ("bar", "waiting", "epoch", "loss", "pace", *reversed(figures)):
         if sum(map(len, parts.values())) <= width:
             break
         parts = {name: part for name, part in parts.items() if name != least}

@@ -26,45 +26,59 @@ def curves(
     *,
     evaluated: str = "held out",
     kept: int | None = None,
+    figure: str = "accuracy",
+    loss: str = "cross-entropy, nats",
 ) -> None:
-    """Draws loss (nats) and accuracy (%) over the steps from a log's rows, as PNG.
+    """Draws loss and accuracy (%) over the steps from a log's rows, as PNG.
 
     Args:
-        rows: of metrics.jsonl; those with `test_accuracy` are drawn as single points.
+        rows: of metrics.jsonl; those of the test are drawn as single points. What they lack is not drawn.
         path: written whole or not at all.
         evaluated: what the pictures of `holdout_loss` and `holdout_accuracy` are called.
         kept: the step whose weights are kept, where that is not the last: it is marked, the legend has its figures,
             and what was tested stands there.
+        figure: what is drawn beside the loss: a share in [0, 1], which is called so in the rows too.
+        loss: what the loss is, with its unit.
     """
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    figure.suptitle(title, parse_math=False)
+    canvas = Figure(figsize=(13, 4), layout="constrained")
+    left, right = canvas.subplots(1, 2)
+    canvas.suptitle(title, parse_math=False)
     for name, label, style in (
         ("", "training", "C0-"),
         ("holdout_", evaluated, "C1-"),
         ("test_", "test", "C3o"),
     ):
-        held = [row for row in rows if f"{name}accuracy" in row]
-        if not held:
-            continue
-        tested = name == "test_" and kept is not None
-        steps = [kept if tested else row["step"] for row in held]
-        style = style if len(held) > 1 else style[:2] + "o"
-        losses = [row[f"{name}loss"] for row in held]
-        accuracies = [100 * row[f"{name}accuracy"] for row in held]
-        look = {"markersize": 4, "clip_on": False}
-        last = steps.index(kept) if kept in steps else -1
-        left.plot(steps, losses, style, label=f"{label} ({losses[last]:.3f})", **look)
-        right.plot(steps, accuracies, style, label=f"{label} ({accuracies[last]:.2f}%)", **look)
-    left.set(xlabel="step", ylabel="cross-entropy, nats", yscale="log")
-    right.set(xlabel="step", ylabel="accuracy, %", ylim=(None, 100))
+        for axes, key, scale, text in (
+            (left, "loss", 1, "({:.3f})"),
+            (right, figure, 100, "({:.2f}%)"),
+        ):
+            held = [row for row in rows if f"{name}{key}" in row]
+            if not held:
+                continue
+            tested = name == "test_" and kept is not None
+            steps = [kept if tested else row["step"] for row in held]
+            values = [scale * row[f"{name}{key}"] for row in held]
+            last = values[steps.index(kept) if kept in steps else -1]
+            axes.plot(
+                steps,
+                values,
+                style if len(held) > 1 else style[:2] + "o",
+                label=f"{label} {text.format(last)}",
+                markersize=4,
+                clip_on=False,
+            )
+    left.set(xlabel="step", ylabel=loss, yscale="log")
+    right.set(xlabel="step", ylabel=f"{figure}, %", ylim=(None, 100))
     for axes in (left, right):
+        if not axes.lines:
+            axes.remove()
+            continue
         axes.grid(alpha=0.3)
         if kept is not None:
             axes.axvline(kept, color="0.5", linestyle=":", zorder=0, label="kept")
         # Beside the curves, for where they leave room is not known before.
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    _save(figure, path)
+    _save(canvas, path)
 
 
 def predictions(

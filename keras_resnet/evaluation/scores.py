@@ -15,6 +15,7 @@ from keras_resnet.data import views
 from keras_resnet.networks import layers
 from keras_resnet.networks.flat import flat
 from keras_resnet.support import errors
+from keras_resnet.training.measures import Figures
 
 
 class Count(NamedTuple):
@@ -34,6 +35,12 @@ class Count(NamedTuple):
     def top5_accuracy(self) -> float:
         """Fraction of the examples whose label is among the five highest scores, in [0, 1]."""
         return self.top5_correct / self.examples
+
+    @property
+    def figures(self) -> Figures:
+        """As `training.fit` takes them: the accuracy decides."""
+        sentence = f"{self.accuracy:.2%} of {self.examples} {{called}} pictures right"
+        return Figures({"loss": self.loss, "accuracy": self.accuracy}, "accuracy", True, sentence)
 
 
 class Verdicts(NamedTuple):

@@ -4,6 +4,7 @@ from . import checkpoints as checkpoints
 from . import interrupts as interrupts
 from . import logs as logs
 from . import loop as loop
+from . import measures as measures
 from . import model_weights as model_weights
 from . import optimizers as optimizers
 from . import runtime as runtime
@@ -13,6 +14,7 @@ from . import stopping as stopping
 from . import strategies as strategies
 from . import sums as sums
 from . import transfer as transfer
+from . import waiting as waiting
 from .interrupts import Interrupted as Interrupted
 from .loop import Diverged as Diverged
 from .loop import fit as fit

@@ -11,7 +11,6 @@ log already says: rows past the checkpoint are dropped, and come again with the 
 """
 
 import dataclasses
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -22,9 +21,10 @@ import numpy as np
 from etils import epath
 
 from keras_resnet.networks import layers
-from keras_resnet.training import checkpoints, logs, model_weights
+from keras_resnet.training import checkpoints, logs, model_weights, waiting
 from keras_resnet.training.interrupts import Interrupts
 from keras_resnet.training.logs import Epoch
+from keras_resnet.training.measures import Figures, Measures, error_of, of_classifier
 from keras_resnet.training.schedules import Controller
 from keras_resnet.training.state import State
 from keras_resnet.training.sums import Sums
@@ -55,10 +55,12 @@ def fit(
     fingerprint: dict,
     loss: keras.losses.Loss | None = None,
     accuracy: keras.metrics.Metric | None = None,
+    measures: Measures | None = None,
     evaluate: Callable[[Callable[[], None]], Any] | None = None,
     evaluation_model: keras.Model | None = None,
     evaluated: str = "holdout",
     called: str | None = None,
+    unit: str = "images",
     mend: Callable[[int], bool] | None = None,
     chief: bool = True,
     together: Callable[[list[bool]], list[bool]] | None = None,
@@ -71,39 +73,40 @@ def fit(
     """Trains `model` to `steps`, from the newest checkpoint in `workdir`, or from the start.
 
     Args:
-        model: images [B,...] -> logits [B,K]; compiled here.
+        model: examples [B,...] -> logits [B,K], or what `measures` take; compiled here.
         optimizer: a new one. Its rate is the controller's.
-        batches: ``start_step -> endless batches`` of (images, labels), a tf.data.Dataset, one that
-            a strategy distributes, or a generator. Batch k must be a function of k alone.
+        batches: ``start_step -> endless batches`` of (examples, targets), or with weights as a third, as Keras' fit
+            takes them; a tf.data.Dataset, one that a strategy distributes, or a generator. Batch k must be a
+            function of k alone.
         steps: of the whole run, counted from its very start.
         steps_per_epoch: batches an epoch.
-        batch_size: examples a batch, for images/s.
+        batch_size: examples a batch, for examples a second.
         controller: of the rate.
         workdir: existing folder, which may be gs://, for `checkpoint-*.npz` and `metrics.jsonl`.
-        fingerprint: JSON object, name -> value: what must not change between a checkpoint and a
-            resumption.
-        loss, accuracy: of (labels, logits); default: the mean cross-entropy of integer labels, and how
-            many of them have the highest logit.
-        evaluate: ``after_batch -> Count`` on held-out examples, asked after each epoch; it calls
-            after_batch after each of its batches (see `evaluation.count`), where a signal may end
-            the run with a checkpoint. The controller is given the error.
-        evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the
-            same layers, with separate variables. Before each evaluation it is given the weights
-            of `copy_weights`. Needed where the optimizer keeps an average of the weights.
+        fingerprint: JSON object, name -> value: what must not change between a checkpoint and a resumption.
+        loss, accuracy: a classifier's (see `measures.of_classifier`).
+        measures: in their place, any losses and figures, of one output or several.
+        evaluate: ``after_batch -> Count or Figures`` of held-out examples, asked after each epoch; it calls
+            after_batch after each of its batches (see `evaluation.count`), where a signal may end the run with a
+            checkpoint. The controller is given the error. The same figure decides in each.
+        evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the same layers, with
+            separate variables. Before each evaluation it is given the weights of `copy_weights`. Needed where the
+            optimizer keeps an average of the weights.
         evaluated: what those examples are called in metrics.jsonl.
         called: what they are called in sentences; default: the same.
-        mend: asked what to do when a batch cannot be made, with the step: True means that the
-            batches of that step, asked for again, will come.
-        chief: whether this process writes checkpoints and log, and calls `on_step` and `on_rows`; one
-            of many does.
-        together: where many processes train: which of some wishes any of them has. All call it at
-            the same steps, so that they save, and end, at the same step.
+        unit: what the examples are called in the log's "<unit>_per_second".
+        mend: asked what to do when a batch cannot be made, with the step: True means that the batches of that step,
+            asked for again, will come.
+        chief: whether this process writes checkpoints and log, and calls `on_step` and `on_rows`; one of many does.
+        together: where many processes train: which of some wishes any of them has. All call it at the same steps, so
+            that they save, and end, at the same step.
         each: where each of several devices sums up the figures of its examples (`SumsOfEach`).
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more comes at the end.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
-        on_step: called by the chief after each step, to show where the run is, with the step and a
-            function ``read() -> (epoch from 1 on, the epoch's mean loss, accuracy in [0, 1], share of
-            its time spent waiting for input in [0, 1])``. Reading waits for the device: do it seldom.
+        on_step: called by the chief after each step, to show where the run is, with the step and a function ``read()
+            -> (epoch from 1 on, the epoch's mean loss, its metrics in their order, share of its time spent waiting for
+            input in [0, 1])``; a classifier's one metric is the accuracy in [0, 1]. Reading waits for the device: do
+            it seldom.
         on_rows: called with all rows of metrics.jsonl after each epoch.
 
     Returns:
@@ -111,24 +114,28 @@ def fit(
 
     Raises:
         ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read;
-            there is no `evaluation_model` for an average that is to be evaluated.
+            there is no `evaluation_model` for an average that is to be evaluated; metrics' names collide;
+            `measures` beside `loss` or `accuracy`; the controller warms up without an accuracy.
         Diverged: the loss was NaN or infinite. The last checkpoint is from before that.
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
     """
     layers.channels_last_only(model, "Training takes")
-    accuracy = accuracy or keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    model.compile(
-        optimizer=optimizer,
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[accuracy],
-    )
+    if measures and (loss or accuracy):
+        raise ValueError("loss and accuracy are a classifier's: give measures alone.")
+    measures = measures or of_classifier(loss, accuracy)
+    metrics = measures.figures()
+    if controller.warming and "accuracy" not in metrics:
+        raise ValueError(
+            f"A warm-up ends by the training accuracy, but the metrics are {list(metrics)}: add one of that name."
+        )
+    measures.compile(model, optimizer)
     optimizer.build(model.trainable_variables)
     if evaluate:
         model_weights.check_separate(model, evaluation_model)
     run = _Run(
         net=model,
-        accuracy=accuracy,
+        metrics=metrics,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
@@ -138,7 +145,8 @@ def fit(
         evaluate=evaluate,
         evaluation_model=evaluation_model,
         evaluated=evaluated,
-        called=called or evaluated,
+        called=called,
+        unit=unit,
         chief=chief,
         together=together,
         each=each,
@@ -177,7 +185,7 @@ class _Run(keras.callbacks.CallbackList):
     """One call of `fit`. Being the CallbackList itself it gets a step's logs as tensors; reading them waits."""
 
     net: keras.Model
-    accuracy: keras.metrics.Metric
+    metrics: dict[str, keras.metrics.Metric]
     steps: int
     steps_per_epoch: int
     batch_size: int
@@ -187,7 +195,8 @@ class _Run(keras.callbacks.CallbackList):
     evaluate: Callable | None
     evaluation_model: keras.Model | None
     evaluated: str
-    called: str
+    called: str | None
+    unit: str
     chief: bool
     together: Callable | None
     each: Callable
@@ -198,7 +207,8 @@ class _Run(keras.callbacks.CallbackList):
     def __post_init__(self):
         super().__init__(add_history=True, model=self.net)  # fit returns model.history
         self.loss = self.net.metrics[0]
-        self.sums = self.each([*self.loss.variables, *self.accuracy.variables])
+        summing = (self.loss, *self.metrics.values())
+        self.sums = self.each([variable for metric in summing for variable in metric.variables])
         self.state = State(self.workdir, self.net, self.sums, self.controller, self.fingerprint)
         self.interrupts = Interrupts(self.together)
         self.step = self.saved_step = 0
@@ -233,7 +243,7 @@ class _Run(keras.callbacks.CallbackList):
             # A checkpoint of an epoch's last step is from before its evaluation.
             written = [row for row in kept if row["step"] == self.step]
             if written and self.evaluate:
-                self.controller.evaluated(1.0 - written[0][f"{self.evaluated}_accuracy"])
+                self.controller.evaluated(error_of(written[0], self.evaluated))
             elif not written:
                 self._log_epoch()  # stopped between the epoch's last step and its row
             if written and self.chief and self.step == self.steps:
@@ -247,27 +257,10 @@ class _Run(keras.callbacks.CallbackList):
     def timed(self, batches):
         """`batches` for fit, with the time that each is waited for counted."""
 
-        def pull(iterator):
-            begun = time.perf_counter()
-            batch = next(iterator)
-            self.epoch.waited += time.perf_counter() - begun
-            return batch
+        def add(seconds):
+            self.epoch.waited += seconds
 
-        if keras.backend.backend() != "tensorflow":
-            arrays = getattr(batches, "as_numpy_iterator", None)  # of a tf.data.Dataset
-            iterator = arrays() if arrays else iter(batches)
-            return (pull(iterator) for _ in itertools.count())
-        # There the step's graph would pull the batch itself.
-        self.net.make_train_function()
-        step = self.net.train_function
-        if not hasattr(step, "timed"):
-
-            def function(iterator):
-                return step([pull(iterator)])
-
-            function.timed = True
-            self.net.train_function = function
-        return batches
+        return waiting.timed(self.net, batches, add)
 
     def end(self):
         """Ends the run by a signal that came after its last batch, too."""
@@ -317,8 +310,8 @@ class _Run(keras.callbacks.CallbackList):
 
     def _figures(self, logs):
         epoch = (self.step - 1) // self.steps_per_epoch + 1
-        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
-        return epoch, loss, accuracy, self.epoch.input_wait()
+        figures = (float(logs[name]) for name in ("loss", *self.metrics))
+        return epoch, *figures, self.epoch.input_wait()
 
     def _set_rate(self):
         rate = self.controller.rate(self.step)
@@ -374,9 +367,11 @@ class _Run(keras.callbacks.CallbackList):
             "epoch": round(self.step / self.steps_per_epoch, 4),
             "step": self.step,
             "loss": float(self.loss.result()),
-            "accuracy": float(self.accuracy.result()),
+            **{name: float(metric.result()) for name, metric in self.metrics.items()},
             "rate": self.controller.rate(self.step - 1),
-            "images_per_second": round(self.epoch.images_per_second(self.step, self.batch_size), 1),
+            f"{self.unit}_per_second": round(
+                self.epoch.images_per_second(self.step, self.batch_size), 1
+            ),
             "input_wait": round(self.epoch.input_wait(), 3),
             "seconds": round(self.seconds(), 1),
         }
@@ -384,16 +379,15 @@ class _Run(keras.callbacks.CallbackList):
             # Never by weights lent to `net`: a signal in the evaluation saves what `net` holds.
             if self.evaluation_model is not None:
                 model_weights.copy_weights(self.net, self.evaluation_model)
-            count = self.evaluate(self._stop_if_asked)
-            row[f"{self.evaluated}_loss"] = count.loss
-            row[f"{self.evaluated}_accuracy"] = count.accuracy
-            self.controller.evaluated(1.0 - count.accuracy)
+            found = self.evaluate(self._stop_if_asked)
+            figures = found if isinstance(found, Figures) else found.figures
+            row |= figures.row(self.evaluated)
+            self.controller.evaluated(figures.error)
             if self.step < self.steps:
                 self._set_rate()
         if not self.chief:
             return
         logs.append(self.workdir, row)
         if self.evaluate:
-            right = f"{count.accuracy:.2%} of {count.examples} {self.called} pictures right"
-            logger.info(f"epoch {row['epoch']:g}: {right}")
+            logger.info(f"epoch {row['epoch']:g}: {figures.words(self.called or self.evaluated)}")
         self.on_rows(logs.rows(self.workdir))

@@ -82,3 +82,15 @@ def test_figures_are_read_only_when_it_is_time(monkeypatch, capsys):
     bar(1, lambda: pytest.fail("read too early"))
     bar(2, lambda: (1, 0.5, 0.875, 0.0))
     assert capsys.readouterr().err.startswith("step 2/1000 ")
+
+
+def test_figures_and_what_is_counted_may_be_others(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "200")
+    now = iter([0.0, 0.1, 0.3, 4.3])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    bar = progress.Progress(1000, 16, unit="windows", figures={"iou": "{:.3f}", "ap": "{:.1%}"})
+    assert not bar.due()
+    bar.show(100, 1, 2.0, 0.25, 0.5, 0.0)
+    bar.show(200, 1, 1.5, 0.51234, 0.5, 0.0)
+    assert "loss 1.5000  iou 0.512  ap 50.0%  400 windows/s  ETA 0:32" in sys.stderr.text

@@ -180,3 +180,20 @@ def test_an_explanation_is_of_the_pictures_own_pixels(tmp_path, figures):
     np.testing.assert_array_equal(drawn[-61:, -83:], other)
     assert [text.get_text() for text in figures[0].texts] == ["$ant$ 97.3%"]
     assert (drawn[:-61] < 128).any()
+
+
+def test_curves_of_another_figure(tmp_path, monkeypatch):
+    """Beside the loss; and the loss alone where there is no other."""
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    rows = [
+        {"step": i, "loss": 2.0 / i, "holdout_loss": 3.0 / i, "holdout_ap": 0.1 * i} for i in (1, 2)
+    ]
+    plots.curves(rows, tmp_path / "a.png", figure="ap", loss="focal loss")
+    plots.curves(rows[:1], tmp_path / "b.png", figure="iou")
+    left, right = figures[0].axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("focal loss", "ap, %")
+    [line] = right.lines
+    assert list(line.get_ydata()) == [10, 20] and line.get_label() == "held out (20.00%)"
+    [alone] = figures[1].axes
+    assert len(alone.lines) == 2
