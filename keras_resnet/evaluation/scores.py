@@ -71,12 +71,12 @@ def count(
     after_batch: Callable[[], None] = lambda: None,
     sums: Callable[[list[float]], Sequence[float]] | None = None,
 ) -> Count:
-    """Counts the examples whose highest logit is their label's.
+    """Counts the examples whose highest logit is their label's; of sequences each position is an example.
 
     Args:
-        model: pictures [B,...] -> logits [B,K].
-        batches: of (images [B,...], labels [B], weights [B]); a weight of 0 marks padding, which is
-            left out.
+        model: pictures [B,...] -> logits [B,K], or sequences [B,...] -> logits [B,T,K].
+        batches: of (images [B,...], labels [B], weights [B]), or labels [B,T] and weights [B] or [B,T]; a weight of 0
+            marks padding, which is left out.
         after_batch: called after each batch; may raise to end early.
         sums: where each of several workers counts its part: what gives the sums over all workers of
             a list of numbers (`strategies.Devices.total`). It is called once, by every worker,
@@ -93,7 +93,10 @@ def count(
         for images, labels, weights in batches:
             real = _numpy(weights) > 0
             if real.any():  # thousands of bad files in a row need no network
-                judged.append(judge(_log_probabilities(model, images)[real], _numpy(labels)[real]))
+                shares = _log_probabilities(model, images)[real]
+                judged.append(
+                    judge(shares.reshape(-1, shares.shape[-1]), _numpy(labels)[real].reshape(-1))
+                )
             after_batch()
     except Exception as error:
         if sums is None:

@@ -65,6 +65,30 @@ class SGD(_Kernels, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
+class AdamW(_Kernels, keras.optimizers.AdamW):
+    """Adam with *decoupled* weight decay (Loshchilov 2017, algorithm 2) on kernels alone, as torch.optim.AdamW with a
+    group of parameters without decay.
+
+    Each tensor of rank > 1 (kernels and embeddings; not biases, nor norms' gammas and betas) shrinks by
+    ``rate * weight_decay`` of itself before Adam's update.
+
+    Args:
+        learning_rate: float, or a Keras schedule.
+        weight_decay: 0 or more.
+        **kwargs: as `keras.optimizers.AdamW`; `global_clipnorm` clips the gradient of the whole batch, under any
+            strategy.
+
+    Raises:
+        ValueError: the decay is negative.
+    """
+
+    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.01, **kwargs):
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must be 0 or more; got {weight_decay}.")
+        super().__init__(learning_rate, weight_decay, **kwargs)
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
 class Lamb(_Kernels, keras.optimizers.Optimizer):
     """LAMB (You 2019, algorithm 2) with the decay inside the trust ratio, where the paper has it.
 

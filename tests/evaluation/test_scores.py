@@ -296,3 +296,22 @@ def test_worker_that_fails_keeps_none_waiting():
     assert "Another worker could not evaluate" in str(first)
     nothing = Workers(2).run(lambda worker, sums: evaluation.count(Same(), [], sums=sums))
     assert ["There is no example" in str(error) for error in nothing] == [True, True]
+
+
+@pytest.mark.parametrize("by", ["sequence", "position"])
+def test_positions_of_sequences_are_counted_one_by_one(by):
+    """Logits [B,T,K] under weights [B] or [B,T], against a plain loop."""
+    rng = np.random.default_rng(7)
+    logits, labels = rng.normal(size=(5, 6, CLASSES)), rng.integers(0, CLASSES, (5, 6))
+    weights = rng.integers(0, 2, (5, 6) if by == "position" else 5).astype("float32")
+    model = keras.Sequential([keras.Input((6, CLASSES)), keras.layers.Identity()])
+    batches = [(logits[i : i + 2], labels[i : i + 2], weights[i : i + 2]) for i in (0, 2, 4)]
+    found = evaluation.count(model, batches)
+    losses, correct = [], 0
+    for sequence, at in itertools.product(range(5), range(6)):
+        if weights[sequence, at] if by == "position" else weights[sequence]:
+            shares = softmax(np.float32(logits[sequence, at]))
+            losses.append(-np.log(shares[labels[sequence, at]]))
+            correct += shares.argmax() == labels[sequence, at]
+    assert (found.examples, found.correct) == (len(losses), correct)
+    np.testing.assert_allclose(found.loss, np.mean(losses), rtol=1e-6)

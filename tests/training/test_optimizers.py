@@ -123,3 +123,37 @@ def test_lamb_goes_through_its_configuration():
     assert (again.decay, again.epsilon) == (DECAY, 1e-6)
     with pytest.raises(ValueError, match="0 or more"):
         optimizers.Lamb(decay=-1.0)
+
+
+def test_adamw_equals_torch_with_a_group_without_decay():
+    """On a kernel, a bias and a scalar; Keras and PyTorch place epsilon differently, so it is small here."""
+    torch = pytest.importorskip("torch", reason="the reference is PyTorch's AdamW")
+    rng = np.random.default_rng(5)
+    values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (2, 3, 4), (5,), ()]]
+    variables = [keras.Variable(value) for value in values]
+    tensors = [torch.tensor(value, requires_grad=True) for value in values]
+    optimizer = optimizers.AdamW(RATE, DECAY, beta_2=0.99, epsilon=1e-12)
+    groups = [
+        {"params": [t for t in tensors if t.dim() > 1], "weight_decay": DECAY},
+        {"params": [t for t in tensors if t.dim() < 2], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), eps=1e-12)
+    for _ in range(5):
+        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+    for variable, tensor in zip(variables, tensors, strict=True):
+        got = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_adamw_goes_through_its_configuration():
+    again = keras.optimizers.deserialize(
+        keras.optimizers.serialize(optimizers.AdamW(RATE, DECAY, beta_2=0.99))
+    )
+    assert isinstance(again, optimizers.AdamW)
+    assert (again.weight_decay, again.beta_2) == (DECAY, 0.99)
+    with pytest.raises(ValueError, match="0 or more"):
+        optimizers.AdamW(weight_decay=-1.0)
