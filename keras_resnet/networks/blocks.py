@@ -18,7 +18,8 @@ from keras import ops
 from keras_resnet.networks.layers import Layers, Sizes, channel_axis, channels, is_one
 
 Block = Callable[[keras.KerasTensor, str], keras.KerasTensor]  # (x, name) -> tensor
-BlockFactory = Callable[..., Block]  # (filters, strides, *, order, shortcut, tail, layers) -> block
+# (filters, strides, *, order, shortcut, tail, layers) -> block; and `dilation`, where a network dilates.
+BlockFactory = Callable[..., Block]
 Tail = Callable[..., keras.KerasTensor]  # (x, *, layers, name) -> tensor
 # (x, activated, filters, strides, *, layers, norm, name) -> tensor, or None for no shortcut.
 Shortcut = Callable[..., keras.KerasTensor | None]
@@ -31,6 +32,7 @@ class Conv(NamedTuple):
     kernel: Sizes = 3
     strides: Sizes = 1
     groups: int = 1
+    dilation: Sizes = 1
 
 
 # --- shortcuts
@@ -181,6 +183,8 @@ def _post_activation(x, name, *, convs, shortcut, tail, layers):
     beside = shortcut(x, x, filters, strides, layers=layers, norm=True, name=name)
     for i, conv in enumerate(convs, start=1):
         last = i == len(convs)
+        if last and i > 1:
+            y = layers.drop(y, name=f"{name}_{i}_dropout")
         y = layers.conv(y, *conv, name=f"{name}_{i}_conv")
         y = layers.norm(y, name=f"{name}_{i}_bn", zero=last and layers.zero_init_residual)
         if not last:
@@ -199,6 +203,8 @@ def _pre_activation(x, name, *, convs, shortcut, tail, layers):
     beside = shortcut(x, activated, filters, strides, layers=layers, norm=False, name=name)
     for i, conv in enumerate(convs, start=1):
         last = i == len(convs)
+        if last and i > 1:
+            y = layers.drop(y, name=f"{name}_{i}_dropout")
         y = layers.conv(y, *conv, name=f"{name}_{i}_conv", zero=last and layers.zero_init_residual)
         if not last:
             y = _norm_act(y, layers=layers, name=f"{name}_{i}")
@@ -230,13 +236,14 @@ def basic(
     filters: int,
     strides: Sizes = 1,
     *,
+    dilation: Sizes = 1,
     order: Order = V1,
     shortcut: Shortcut = project,
     tail: Tail = nothing,
     layers: Layers = Layers(),
 ) -> Block:
-    """Two 3x3 convolutions (paper, figure 5 left): [B,...,C] -> [B,.../strides,filters]."""
-    convs = [Conv(filters, 3, strides), Conv(filters, 3)]
+    """Two 3x3 convolutions (paper, figure 5 left), both dilated: [B,...,C] -> [B,.../strides,filters]."""
+    convs = [Conv(filters, 3, strides, 1, dilation), Conv(filters, 3, 1, 1, dilation)]
     return functools.partial(order.block, convs=convs, shortcut=shortcut, tail=tail, layers=layers)
 
 
@@ -248,6 +255,7 @@ def bottleneck(
     width: float = 1.0,
     groups: int = 1,
     strides_on: Literal["1x1", "3x3"] = "1x1",
+    dilation: Sizes = 1,
     order: Order = V1,
     shortcut: Shortcut = project,
     tail: Tail = nothing,
@@ -262,6 +270,7 @@ def bottleneck(
         width: factor on the filters of the first 1x1 and the 3x3 (Wide ResNet: 2).
         groups: of the 3x3 (ResNeXt: 32).
         strides_on: the convolution that strides: "1x1", the first (the paper), or "3x3" ("v1.5").
+        dilation: of the 3x3.
         order, shortcut, tail, layers: see the module.
 
     Raises:
@@ -279,7 +288,7 @@ def bottleneck(
     first, second = (strides, 1) if strides_on == "1x1" else (1, strides)
     convs = [
         Conv(inner, 1, first),
-        Conv(inner, 3, second, groups),
+        Conv(inner, 3, second, groups, dilation),
         Conv(filters * expansion, 1),
     ]
     return functools.partial(order.block, convs=convs, shortcut=shortcut, tail=tail, layers=layers)

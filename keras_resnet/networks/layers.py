@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import gc
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -22,6 +23,9 @@ from keras_resnet.support import keras_private
 # Symbolic or the backend's: Keras has no common type for both, and type checkers take a keras.Input for a list, too.
 Tensor = Any
 Sizes = int | Sequence[int]  # one for all spatial axes, or one an axis
+Normalization = Literal["batch", "layer", "group"]
+# How the names of their layers end.
+NORMALIZATIONS: dict[str, str] = {"batch": "bn", "layer": "ln", "group": "gn"}
 
 
 def data_format() -> str:
@@ -170,6 +174,14 @@ class Layers:
         synchronized: batch statistics over all replicas (TensorFlow strategies).
         stochastic_depth: chance, in [0, 1), that a picture skips the last block's branch while training; block i
             of n is skipped with i/n of it (Huang 2016, 3).
+        normalization: "batch"; "layer", over the channels of each position (Ba 2016); or "group", over all
+            positions of 32 groups of channels, fewer where 32 does not divide them (Wu and He 2018). The last two
+            treat each example alone, in training as in prediction.
+        dropout: chance, in [0, 1), that a value is zeroed between a branch's convolutions, before the last of
+            them, while training (Zagoruyko 2016, 2.4).
+
+    Raises:
+        ValueError: another normalization, a dropout outside [0, 1), or "group" in a causal network.
     """
 
     activation: str | Callable = "relu"
@@ -180,6 +192,21 @@ class Layers:
     causal: bool = False
     synchronized: bool = False
     stochastic_depth: float = 0.0
+    normalization: Normalization = "batch"
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {', '.join(NORMALIZATIONS)}; got {self.normalization!r}."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1); got {self.dropout}.")
+        if self.causal and self.normalization == "group":
+            raise ValueError(
+                'normalization="group" averages over all positions, so a causal network cannot use it: choose '
+                '"layer" or "batch".'
+            )
 
     def conv(
         self,
@@ -188,26 +215,37 @@ class Layers:
         kernel: Sizes = 3,
         strides: Sizes = 1,
         groups: int = 1,
+        dilation: Sizes = 1,
         *,
         name: str,
         zero: bool = False,
     ) -> keras.KerasTensor:
-        """Convolution without bias, padded by kernel//2 on both sides (causal: kernel-1 in front).
+        """Convolution without bias, padded by kernel//2 on both sides (causal: kernel-1 in front), times `dilation`.
 
         Under a stride a separate layer pads: TensorFlow's "same" would pad the two sides unequally,
         and weights of other frameworks would give other numbers. `zero` starts the kernel at zero.
+
+        Raises:
+            ValueError: it strides and dilates.
         """
         rank = _rank(x)
-        kernel, strides = _each(kernel, rank), _each(strides, rank)
+        kernel, strides, dilation = (_each(v, rank) for v in (kernel, strides, dilation))
+        if set(strides) != {1} and set(dilation) != {1}:
+            raise ValueError(
+                f"{name} cannot stride by {strides} and dilate by {dilation} at once: in a stage that dilates, "
+                "stride by 1."
+            )
         same = set(strides) == {1} and not self.causal
         if not same and max(kernel) > 1:
-            x = self._pad(x, [self._sides(k) for k in kernel], name.removesuffix("conv") + "pad")
+            reach = [1 + (k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+            x = self._pad(x, [self._sides(r) for r in reach], name.removesuffix("conv") + "pad")
         return _kind("Conv", rank)(
             filters,
             kernel,
             strides=strides,
             padding="same" if same else "valid",
             groups=groups,
+            dilation_rate=dilation,
             use_bias=False,
             kernel_initializer="zeros" if zero else self.kernel_initializer(),
             data_format=data_format(),
@@ -215,14 +253,24 @@ class Layers:
         )(x)
 
     def norm(self, x: keras.KerasTensor, *, name: str, zero: bool = False) -> keras.KerasTensor:
-        """Batch normalisation over all axes but the channels'; `zero` starts gamma at zero."""
+        """The normalization, by default of each channel over the batch and all positions; `zero` starts gamma at zero.
+
+        Where `name` ends in "bn", layer norms have "ln" for that, and group norms "gn".
+        """
+        same = {
+            "axis": channel_axis(),
+            "epsilon": self.epsilon,
+            "gamma_initializer": "zeros" if zero else "ones",
+            "name": re.sub("bn$", NORMALIZATIONS[self.normalization], name),
+        }
+        if self.normalization == "layer":
+            return keras.layers.LayerNormalization(**same)(x)
+        if self.normalization == "group":
+            return keras.layers.GroupNormalization(math.gcd(32, channels(x)), **same)(x)
         return BatchNormalization(
-            axis=channel_axis(),
             momentum=self.momentum,
-            epsilon=self.epsilon,
-            gamma_initializer="zeros" if zero else "ones",
             synchronized=self.synchronized and keras.backend.backend() == "tensorflow",
-            name=name,
+            **same,
         )(x)
 
     def act(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
@@ -235,6 +283,10 @@ class Layers:
             return x
         noise_shape = (None,) + (1,) * (_rank(x) + 1)
         return keras.layers.Dropout(self.stochastic_depth, noise_shape, name=name)(x)
+
+    def drop(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """Zeroes values by chance while training, and scales up those that stay."""
+        return keras.layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
 
     def max_pool(
         self, x: keras.KerasTensor, size: Sizes, strides: Sizes, *, name: str

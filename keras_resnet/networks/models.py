@@ -18,7 +18,7 @@ from keras_resnet.networks.blocks import (
     basic,
     bottleneck,
 )
-from keras_resnet.networks.layers import Layers, Sizes, Tensor, building
+from keras_resnet.networks.layers import Layers, Sizes, Tensor, building, is_one
 from keras_resnet.networks.repeat import Repeat
 
 Stem = Callable[..., keras.KerasTensor]  # (x, *, order, layers) -> tensor
@@ -58,6 +58,8 @@ def conv3(
 
 # --- heads
 
+_POOLS = {"avg": "Average", "max": "Max"}
+
 
 def classifier(
     x: keras.KerasTensor,
@@ -65,9 +67,31 @@ def classifier(
     layers: Layers,
     classes: int,
     activation: str | Callable | None = "softmax",
+    pooling: Literal["avg", "max", "both"] = "avg",
+    dropout: float = 0.0,
 ) -> keras.KerasTensor:
-    """[B,...,C] -> [B,classes] in float32 under any precision policy."""
-    x = layers.global_pool(x, dtype="float32", name="avg_pool")
+    """[B,...,C] -> [B,classes] in float32 under any precision policy.
+
+    Args:
+        pooling: over all positions: the average, the maximum, or both, one behind the other.
+        dropout: chance, in [0, 1), that a pooled value is zeroed while training.
+
+    Raises:
+        ValueError: another pooling, or a dropout outside [0, 1).
+    """
+    if pooling not in ("avg", "max", "both"):
+        raise ValueError(f'pooling must be "avg", "max" or "both"; got {pooling!r}.')
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1); got {dropout}.")
+    kinds = ("avg", "max") if pooling == "both" else (pooling,)
+    pools = [
+        layers.global_pool(x, _POOLS[kind], dtype="float32", name=f"{kind}_pool") for kind in kinds
+    ]
+    x = pools[0]
+    if len(pools) > 1:
+        x = keras.layers.Concatenate(dtype="float32", name="pools")(pools)
+    if dropout:
+        x = keras.layers.Dropout(dropout, dtype="float32", name="predictions_dropout")(x)
     return keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(
         x
     )
@@ -85,8 +109,7 @@ def features(
         raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
     if pooling is None:
         return x
-    kind = {"avg": "Average", "max": "Max"}[pooling]
-    return layers.global_pool(x, kind, dtype="float32", name=f"{pooling}_pool")
+    return layers.global_pool(x, _POOLS[pooling], dtype="float32", name=f"{pooling}_pool")
 
 
 @building()
@@ -99,6 +122,7 @@ def resnet(
     stem: Stem = conv3,
     head: Head = features,
     strides: Sequence[Sizes] | None = None,
+    dilations: Sequence[Sizes] | None = None,
     order: Order = V1,
     shortcut: Shortcut = blocks.project,
     tail: Tail = blocks.nothing,
@@ -118,6 +142,8 @@ def resnet(
         stem: `conv7`, `deep`, `conv3`, a partial of one, or ``(x, order, layers) -> tensor``.
         head: a partial of `classifier` or `features`, or ``(x, layers) -> tensor``.
         strides: of each stage's first block, an int or one an axis; default 1, then 2s.
+        dilations: of each stage's 3x3 convolutions, an int or one an axis; default 1s. A stage that dilates does
+            not stride: DeepLab's last stages are strides (1, 2, 1, 1), dilations (1, 1, 2, 4).
         order: `blocks.V1` or `blocks.V2`.
         shortcut, tail: functions of `blocks`.
         layers: how layers are made.
@@ -129,17 +155,29 @@ def resnet(
         A functional `keras.Model` from the front's inputs; layer names depend on the arguments alone.
 
     Raises:
-        ValueError: lists of unequal length, or a tensor or block that does not fit.
+        ValueError: lists of unequal length, a stage that strides and dilates, or a tensor or block that does not fit.
     """
     strides = [1] + [2] * (len(depths) - 1) if strides is None else strides
-    if not len(depths) == len(widths) == len(strides) > 0:
+    dilations = [1] * len(depths) if dilations is None else dilations
+    if not len(depths) == len(widths) == len(strides) == len(dilations) > 0:
         raise ValueError(
-            "depths, widths and strides take one value a stage; "
-            f"got {len(depths)}, {len(widths)} and {len(strides)}."
+            "depths, widths, strides and dilations take one value a stage; "
+            f"got {len(depths)}, {len(widths)}, {len(strides)} and {len(dilations)}."
         )
+    for stage, (stride, dilation) in enumerate(zip(strides, dilations, strict=True), start=2):
+        if not is_one(stride) and not is_one(dilation):
+            raise ValueError(
+                f"conv{stage} cannot stride by {stride} and dilate by {dilation} at once: stride by 1 there, or "
+                "dilate the stages behind it."
+            )
     if layers.causal and len(front.shape) != 3:
         raise ValueError(
             f"causal padding is for sequences [B,T,C]; got a tensor of shape {front.shape}."
+        )
+    if loop and layers.dropout:
+        raise ValueError(
+            "A network whose blocks run in a loop keeps one block's weights for all of them, but dropout keeps a "
+            "random state in each: build it with loop=False."
         )
     if loop and layers.stochastic_depth:
         raise ValueError(
@@ -149,20 +187,21 @@ def resnet(
     choices = {"order": order, "shortcut": shortcut, "tail": tail}
     number, total = 0, sum(depths)
     x = stem(front, order=order, layers=layers)
-    for stage, (depth, width, stride) in enumerate(
-        zip(depths, widths, strides, strict=True), start=2
+    for stage, (depth, width, stride, dilation) in enumerate(
+        zip(depths, widths, strides, dilations, strict=True), start=2
     ):
+        make = block if is_one(dilation) else functools.partial(block, dilation=dilation)
         for i in range(1, depth + 1):
             if loop and i == 2:
                 inputs = keras.Input(x.shape[1:])
-                outputs = block(width, 1, layers=layers, **choices)(inputs, f"conv{stage}_block")
+                outputs = make(width, 1, layers=layers, **choices)(inputs, f"conv{stage}_block")
                 pattern = keras.Model(inputs, outputs)
                 x = Repeat(pattern, depth - 1, name=f"conv{stage}_blocks")(x)
                 break
             number += 1
             chance = layers.stochastic_depth * number / total
             these = dataclasses.replace(layers, stochastic_depth=chance)
-            x = block(width, stride if i == 1 else 1, layers=these, **choices)(
+            x = make(width, stride if i == 1 else 1, layers=these, **choices)(
                 x, f"conv{stage}_block{i}"
             )
     x = order.closing(x, layers=layers, name="post")

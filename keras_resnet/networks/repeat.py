@@ -78,7 +78,7 @@ class Repeat(keras.layers.Layer):
             x, moved = carry
             i, learned, statistics = values
             y, updated = self.block.stateless_call(learned, statistics, x, training=training)
-            if training:
+            if training and updated:
                 row = ops.concatenate([ops.reshape(v, (1, -1)) for v in updated], axis=1)
                 place = ops.one_hot(i, self.times)[:, None]
                 moved = ops.stop_gradient(moved + place * row)

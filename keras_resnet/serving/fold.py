@@ -2,7 +2,8 @@
 
 A norm at inference is ``y * scale + shift``, of each channel; behind a convolution both go into its kernel and
 a bias. V1 and the stems of ResNet-D lose all norms so, V2 those between the convolutions of a branch; a norm
-that reads a sum or a pool (V2's first of each block, and its last) stays. A max-pool's padding gets finite values
+that reads a sum or a pool (V2's first of each block, and its last) stays. So do layer and group norms, whose
+statistics are the example's. A max-pool's padding gets finite values
 that never win, since -inf cannot be quantised. What pads with zeros in front of a
 convolution keeps the input's normalisation where it is: black pixels are not zeros to the network.
 """
@@ -22,6 +23,11 @@ from keras_resnet.support import keras_private
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_NORMS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+)
 _IDLE = (  # at inference
     keras.layers.Identity,
     keras.layers.Dropout,
@@ -174,7 +180,7 @@ def _policy(layer, precision):
     for it, keep their statistics in float32."""
     if isinstance(layer, keras.layers.Normalization) or len(layer.output.shape) == 2:
         return "float32"
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, _NORMS):
         return _mixed(precision)
     return precision
 

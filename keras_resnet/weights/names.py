@@ -137,9 +137,13 @@ def peer_for(model: keras.Model, wanted: str | None = None) -> str:
         wanted: "torchvision", "timm", "huggingface" or "akamaster"; None for the first that has such a network.
 
     Raises:
-        ValueError: the wanted one has no such network.
+        ValueError: the wanted one has no such network, or no peer has.
     """
     layers = {layer.name for layer in model.layers}
+    if other := _unheard_of(model, layers):
+        raise ValueError(
+            f"No peer's file can say that {model.name} {other}: save it as .keras, or its weights as .weights.h5."
+        )
     deep, v2 = "conv1_3_conv" in layers, "post_bn" in layers
     se, stages = (
         "conv2_block1_se_reduce" in layers,
@@ -167,6 +171,18 @@ def peer_for(model: keras.Model, wanted: str | None = None) -> str:
             f"{wanted} has no network like {model.name}: ask for {' or '.join(fitting)}."
         )
     return fitting[wanted]
+
+
+def _unheard_of(model, names):
+    """What a network does that the names and shapes of a peer's tensors do not tell; None where there is nothing."""
+    for norm in (keras.layers.LayerNormalization, keras.layers.GroupNormalization):
+        if any(isinstance(layer, norm) for layer in model.layers):
+            return f"has {norm.__name__} in place of batch normalisation"
+    if any(max(getattr(layer, "dilation_rate", (1,))) > 1 for layer in model.layers):
+        return "has dilated convolutions"
+    if "predictions" in names and "max_pool" in names:
+        return "has a classifier of maxima"
+    return None
 
 
 # --- order of axes: theirs is [out, in, ...] where ours is [..., in, out]

@@ -7,6 +7,7 @@ that row's arguments. A graph that differs from that of the network built so is 
 import contextlib
 import functools
 import json
+import re
 
 import keras
 import numpy as np
@@ -19,6 +20,9 @@ from keras_resnet.weights.bounds import are_numbers, brief, is_whole
 
 # Parts of a layer's config that do not change what it computes: names, first values, training on many devices.
 _BESIDE = ("name", "trainable", "seed", "synchronized")
+_NORMS = {
+    "batch": "BatchNormalization", "layer": "LayerNormalization", "group": "GroupNormalization"
+}  # fmt: skip
 _POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
 
@@ -74,7 +78,7 @@ def _network(graph, shapes, claimed):
             spec.widths,
             block=spec.block,
             stem=spec.stem,
-            head=_head(layers[-1], shapes),
+            head=_head(named, layers[-1], shapes),
             order=spec.order,
             shortcut=_shortcut(layers, named),
             tail=spec.tail,
@@ -114,7 +118,7 @@ def _row(named, claimed):
         else models.conv7
         if "pool1_pool" in named
         else models.conv3,
-        blocks.V2 if "post_bn" in named else blocks.V1,
+        blocks.V2 if "post_relu" in named else blocks.V1,
         blocks.squeeze_excite if "conv2_block1_se_reduce" in named else blocks.nothing,
         blocks.bottleneck if bottleneck else blocks.basic,
         (first.get("filters"), second.get("groups", 1), strided if bottleneck else True),
@@ -153,28 +157,49 @@ def _shortcut(layers, named):
 
 
 def _spelling(layers):
-    norm = _is(layers, "BatchNormalization")[0]["config"]
+    found = [(kind, norm) for kind, name in _NORMS.items() for norm in _is(layers, name)]
+    if not found:
+        raise Unknown("it has no norm")
+    kind, norm = found[0][0], found[0][1]["config"]
     acts = [layer for layer in _is(layers, "Activation") if graphs.name(layer).endswith("_relu")]
-    drops = [layer["config"].get("rate") for layer in _is(layers, "Dropout")]
-    if not are_numbers([norm["momentum"], norm["epsilon"], *drops]):
+    skips, drops = (
+        [
+            d["config"].get("rate")
+            for d in _is(layers, "Dropout")
+            if re.fullmatch(names, graphs.name(d))
+        ]
+        for names in (r"conv\d+_block\d+_drop", r"conv\d+_block\d+_\d_dropout")
+    )
+    momentum = norm.get("momentum", Layers.momentum)  # batch normalisation alone has one
+    if not are_numbers([momentum, norm["epsilon"], *skips, *drops]):
         raise Unknown("its layers' arguments are no numbers")
     return Layers(
         activation=_text(acts[0]["config"], "activation"),
-        momentum=norm["momentum"],
+        momentum=momentum,
         epsilon=norm["epsilon"],
         synchronized=norm.get("synchronized") is True,
-        stochastic_depth=drops[-1] if drops else 0.0,
+        stochastic_depth=skips[-1] if skips else 0.0,
+        normalization=kind,
+        dropout=drops[0] if drops else 0.0,
     )
 
 
-def _head(last, shapes):
+def _head(named, last, shapes):
     name, config = graphs.name(last), last["config"]
     if name == "predictions":
         units = config.get("units")
         if not is_whole(units, 1) or not any(len(s) == 2 and s[1] == units for s in shapes):
             raise Unknown(f"its classifier has {brief(units)} classes, its weights another number")
+        pools = [kind for kind in ("avg", "max") if f"{kind}_pool" in named]
+        dropout = _config(named, "predictions_dropout").get("rate", 0.0)
+        if not are_numbers([dropout]):
+            raise Unknown("its layers' arguments are no numbers")
         return functools.partial(
-            models.classifier, classes=units, activation=_text(config, "activation")
+            models.classifier,
+            classes=units,
+            activation=_text(config, "activation"),
+            pooling="both" if len(pools) == 2 else "".join(pools),
+            dropout=dropout,
         )
     return functools.partial(
         models.features, pooling={"avg_pool": "avg", "max_pool": "max"}.get(name)

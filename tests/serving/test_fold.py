@@ -1,5 +1,7 @@
 """Folding keeps the function: every family, every rank, every precision, against the network as it was."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -107,6 +109,21 @@ def test_dropout_goes_and_the_model_stays():
     assert difference(model, folded) < 1e-4
     for was, now in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(was, now)
+
+
+@pytest.mark.parametrize("kind, stay", [("layer", 5), ("group", 5), ("batch", 0)])
+@pytest.mark.parametrize("precision, bound", [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_other_norms_stay_and_dilated_convolutions_fold(kind, stay, precision, bound):
+    head = functools.partial(models.classifier, classes=10, pooling="both", dropout=0.5)
+    layers = Layers(normalization=kind, dropout=0.3)
+    choice = {"strides": (1, 1), "dilations": (1, 2), "layers": layers, "head": head}
+    model = shaken(models.resnet(keras.Input((12, 12, 3)), (1, 1), (16, 16), **choice))
+    folded = fold(model, precision)
+    kinds = [type(layer).__name__ for layer in folded.layers]
+    assert sum(name.endswith("Normalization") for name in kinds) == stay
+    assert "Dropout" not in kinds
+    assert folded.get_layer("conv3_block1_1_conv").dilation_rate == (2, 2)
+    assert difference(model, folded) < bound
 
 
 def net(*made):
