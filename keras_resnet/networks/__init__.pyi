@@ -4,9 +4,11 @@ from . import blocks as blocks
 from . import flat as flat
 from . import fronts as fronts
 from . import layers as layers
+from . import log_mel as log_mel
 from . import models as models
 from . import pyramids as pyramids
 from . import repeat as repeat
+from . import resizing as resizing
 from .fronts import Preprocessing as Preprocessing
 from .layers import Layers as Layers
 from .models import resnet as resnet

@@ -1,4 +1,7 @@
-"""Raw pictures -> the tensor that a stem reads: normalisation is part of the network, so no caller can get it wrong."""
+"""Raw pictures, sound or tokens -> the tensor that a stem reads, so that a network's rank is what its front makes.
+
+What raw input needs is part of the network, so no caller can get it wrong.
+"""
 
 import dataclasses
 
@@ -6,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_resnet.networks import layers
+from keras_resnet.networks.log_mel import LogMel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,3 +109,72 @@ def pictures(
         name="preprocessing",
     )(x)
     return ops.flip(x, axis=axis) if channels == 3 and preprocessing.bgr else x
+
+
+def tokens(x: layers.Tensor, vocabulary: int, width: int) -> keras.KerasTensor:
+    """[B,T] numbers of tokens in 0..vocabulary-1 -> [B,T,width], a learned vector for each: rank 1.
+
+    Args:
+        x: symbolic Keras tensor of integers. Numbers beyond the vocabulary raise in TensorFlow on a CPU, and are zeros
+            or another token's vector elsewhere: check them before.
+        vocabulary: how many tokens there are.
+        width: of a vector.
+
+    Raises:
+        ValueError: x is of another rank, or vocabulary or width below 1.
+    """
+    if len(x.shape) != 2 or min(vocabulary, width) < 1:
+        raise ValueError(
+            "tokens takes numbers [B,T], and a vocabulary and a width of at least 1; got a tensor of shape "
+            f"{x.shape}, vocabulary={vocabulary}, width={width}."
+        )
+    x = keras.layers.Embedding(vocabulary, width, name="embedding")(x)
+    first = layers.channel_axis() == 1
+    return keras.layers.Permute((2, 1), name="channels_first")(x) if first else x
+
+
+def waveform(x: layers.Tensor) -> keras.KerasTensor:
+    """[B,T] sound -> [B,T,1], divided by the largest sample's size in each example: rank 1, whatever the level was.
+
+    Args:
+        x: symbolic Keras tensor, float, of any level; silence stays 0.
+
+    Raises:
+        ValueError: x is of another rank.
+    """
+    x = _sound(x)
+    loudest = ops.max(ops.abs(x), axis=1, keepdims=True)
+    x = ops.expand_dims(x / ops.maximum(loudest, 1e-8), -1)
+    return ops.transpose(x, (0, 2, 1)) if layers.channel_axis() == 1 else x
+
+
+def log_mel(
+    x: layers.Tensor,
+    rate: int,
+    *,
+    frame: float = 0.032,
+    step: float = 0.016,
+    bands: int = 40,
+    decibels: float = 80.0,
+) -> keras.KerasTensor:
+    """[B,T] sound -> [B,1+T//step,bands,1], its log-mel spectrogram by `LogMel`: rank 2, whatever the level was.
+
+    Args:
+        x: symbolic Keras tensor, float, of any level.
+        rate: samples a second.
+        frame, step: seconds that a frame lasts, and between two.
+        bands: between 20 Hz and half the rate.
+        decibels: range of the picture below the example's loudest value.
+
+    Raises:
+        ValueError: x is of another rank, or what `LogMel` refuses.
+    """
+    sizes = round(frame * rate), round(step * rate), bands
+    x = LogMel(rate, *sizes, decibels=decibels, name="log_mel")(_sound(x))
+    return ops.transpose(x, (0, 3, 1, 2)) if layers.channel_axis() == 1 else x
+
+
+def _sound(x):
+    if len(x.shape) != 2:
+        raise ValueError(f"Sound is [B,T], one channel; got a tensor of shape {x.shape}.")
+    return x

@@ -58,7 +58,8 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
     of the order V2 a map is what the next block reads, after norm and activation.
 
     Args:
-        model: a network of this package, of any rank, with or without its head, or a model that holds one.
+        model: a network of this package, of any rank, with or without its head, a pyramid of one, or a model that
+            holds one.
         stages: numbers as in the paper's Table 1 and the layers' names, 2 for conv2_x; None for all.
 
     Raises:
@@ -77,20 +78,23 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
         raise ValueError(
             f"{model.name} has the stages {', '.join(map(str, leaving))}; got {stages}."
         )
+    name = model.name.removesuffix("_pyramid")
     maps = [result(model, model.get_layer(leaving[stage])) for stage in stages]
     levels = [f"P{level}" for level in _levels(model, maps)]
-    return Pyramid(model.input, dict(zip(levels, maps, strict=True)), name=f"{model.name}_pyramid")
+    return Pyramid(model.input, dict(zip(levels, maps, strict=True)), name=f"{name}_pyramid")
 
 
 def _leaving(model):
     """Stage -> name of the layer whose output is the stage's."""
     names = [layer.name for layer in model.layers]
     found = {int(match[1]): name for name in names if (match := _BLOCK.fullmatch(name))}
-    if "post_relu" not in names:
+    if not any(name.endswith("_preact_relu") for name in names):
         return found
-    stages = sorted({int(m[1]) for name in names if (m := re.match(r"conv(\d+)_block", name))})
-    following = {s: f"conv{s + 1}_block1_preact_relu" for s in stages}
-    return {s: name if name in names else "post_relu" for s, name in following.items()}
+    following = {s: (f"conv{s + 1}_block1_preact_relu", "post_relu") for s in found}
+    leaving = {
+        s: next((n for n in activated if n in names), None) for s, activated in following.items()
+    }
+    return {s: name for s, name in leaving.items() if name}
 
 
 def _levels(model, maps):

@@ -86,25 +86,25 @@ def freeze(model: keras.Model, mode: str, bn: str = "frozen") -> None:
     """Sets, layer by layer, what trains, whatever was set before. To be called before `compile`.
 
     Args:
-        model: ending in a classifier (see `head`).
-        mode: "linear", the classifier alone; "last_stage", the last stage's blocks too; "full", all.
+        model: ending in a classifier (see `head`), or in feature maps or their pooling: a pyramid, a network without
+            its top. Layers that are put on those later are not concerned.
+        mode: "linear", the classifier alone, or without one nothing; "last_stage", the last stage's blocks too;
+            "full", all.
         bn: of the norms in what trains: "frozen", scale, offset and statistics stay; "train", they
             learn, and normalise by the batch. All other norms are frozen.
 
     Raises:
-        ValueError: another mode or bn; bn="train" where no norm is in what trains; stages that the
-            names do not tell; norms that cannot be frozen alone, for their stage runs in a loop.
+        ValueError: another mode or bn; a network that ends otherwise; bn="train" where no norm is in what trains;
+            stages that the names do not tell; norms that cannot be frozen alone, for their stage runs in a loop.
     """
     for name, value, known in (("mode", mode, MODES), ("bn", bn, NORMS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
     net = flat(model)
-    last = classifier(net)
-    if mode == "linear":
-        training = {last.name}
-    elif mode == "last_stage":
-        training = {last.name, *_last_stage(net)}
-    else:
+    training = set() if _ends_in_features(net) else {classifier(net).name}
+    if mode == "last_stage":
+        training |= _last_stage(net)
+    elif mode == "full":
         training = {layer.name for layer in net.layers}
     norms = [layer for layer in net.layers if layer.name in training and _has_norms(layer)]
     if bn == "train" and not norms:
@@ -205,16 +205,27 @@ def recalibrate(model: keras.Model, batches: Iterable) -> int:
     return examples
 
 
+def _ends_in_features(model):
+    """Whether all outputs are feature maps by their names, or global pools of one."""
+    ends = [keras_private.made_by(x).name for x in keras.tree.flatten(model.outputs)]
+    return all(re.fullmatch(r"conv\d+_block.+|post_relu|(avg|max)_pool", name) for name in ends)
+
+
 def _last_stage(model):
-    """Names of the layers from the last stage on, by the numbers in them."""
+    """Names of the layers from the last stage on, by the numbers in them. In the order V2, what is behind a stage cut
+    off there has the next one's number: a norm and an activation, but no convolution."""
     found = {layer.name: re.match(r"conv(\d+)_block", layer.name) for layer in model.layers}
-    numbers = [int(match[1]) for match in found.values() if match]
+    numbers = [
+        int(match[1])
+        for name, match in found.items()
+        if match and name.endswith(("_conv", "_blocks"))
+    ]
     if not numbers:
         raise ValueError(
             f"{model.name}'s layers are not named as ours are (conv2_block1_...), so its last stage "
             "is not known: choose mode='linear' or 'full'."
         )
-    last = {name for name, match in found.items() if match and int(match[1]) == max(numbers)}
+    last = {name for name, match in found.items() if match and int(match[1]) >= max(numbers)}
     return last | {name for name in found if name.startswith("post_")}
 
 

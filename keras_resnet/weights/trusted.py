@@ -9,7 +9,9 @@ import re
 import keras
 
 from keras_resnet.networks.layers import building, fuse
+from keras_resnet.networks.log_mel import LogMel
 from keras_resnet.networks.repeat import Repeat
+from keras_resnet.networks.resizing import ResizeLike
 from keras_resnet.support import errors, keras_private
 from keras_resnet.weights.bounds import brief
 
@@ -26,7 +28,12 @@ _REFUSED = (
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup",
     "TextVectorization", "IndexLookup",
 )  # fmt: skip
-_REPEAT = (Repeat.__module__, "keras_resnet.repeat")  # the second is version 0.1's
+# Ours, by registered name: the modules that files say they are in, of which the last one is version 0.1's.
+_OURS = {
+    "keras_resnet>Repeat": (Repeat.__module__, "keras_resnet.repeat"),
+    "keras_resnet>LogMel": (LogMel.__module__,),
+    "keras_resnet>ResizeLike": (ResizeLike.__module__,),
+}
 _OPERATIONS = re.compile(
     f"{re.escape(keras_private.OPERATIONS)}(numpy|nn|math|image)"
 )  # none of them takes a function or a path
@@ -84,7 +91,7 @@ def _check(named):
         return
     if not (isinstance(kind, str) and isinstance(module, str) and kind.isidentifier()):
         raise ValueError(f"it names {brief(kind)} of no module")
-    if registered == "keras_resnet>Repeat" and kind == "Repeat" and module in _REPEAT:
+    if registered == f"keras_resnet>{kind}" and module in _OURS.get(registered, ()):
         return
     if registered not in (None, kind):
         raise ValueError(f"it names {brief(registered)}, which is no layer of Keras")

@@ -87,6 +87,24 @@ def test_of_two_stages_of_one_stride_the_last_is_the_level():
     assert names == {"P0": "conv2_block1_out", "P1": "conv4_block1_out"}
 
 
+@pytest.mark.parametrize("order", [blocks.V1, blocks.V2], ids=["V1", "V2"])
+def test_a_pyramid_of_a_pyramid_has_its_maps(order):
+    """Also where it was cut off before the last stage."""
+    net = keras_resnet.resnet(keras.Input((16, 16, 3)), (1,) * 3, (16,) * 3, order=order)
+    first = pyramids.feature_extractor(net)
+    cut = pyramids.feature_extractor(first, (2, 3))
+    again = pyramids.feature_extractor(cut)
+    assert first.name == cut.name == again.name == "resnet_pyramid"
+    assert again.pyramid_level_inputs == cut.pyramid_level_inputs
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    whole, maps = first(x), again(x)
+    assert list(maps) == ["P0", "P1"]
+    for level, values in maps.items():
+        np.testing.assert_array_equal(values, whole[level])
+    with pytest.raises(ValueError, match="has the stages 2, 3; got \\[4\\]"):
+        pyramids.feature_extractor(cut, [4])
+
+
 def test_any_rank():
     net = keras_resnet.resnet(keras.Input((64, 16)), (1, 1), (16, 32))
     maps = pyramids.feature_extractor(net).pyramid_outputs

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.networks import blocks, layers, models
+from keras_resnet.networks import blocks, layers, models, pyramids
 from keras_resnet.training import transfer
 
 CLASSES = 5
@@ -218,6 +218,56 @@ def test_describe_says_what_the_norms_do():
 def test_what_cannot_be_asked_for(mode, bn, sentence):
     with pytest.raises(ValueError, match=sentence):
         transfer.freeze(net(), mode, bn)
+
+
+def headless(kind, order):
+    network = keras_resnet.resnet(
+        keras.Input((16, 16, 3)),
+        (1, 1, 1),
+        (16, 16, 16),
+        order=order,
+        head=functools.partial(models.features, pooling="max" if kind == "pooled" else None),
+    )
+    if kind == "pyramid":
+        return pyramids.feature_extractor(network)
+    return pyramids.feature_extractor(network, (2, 3)) if kind == "cut" else network
+
+
+@pytest.mark.parametrize("order", [blocks.V1, blocks.V2], ids=["V1", "V2"])
+@pytest.mark.parametrize("kind", ["pyramid", "cut", "features", "pooled"])
+def test_networks_that_end_in_features_freeze(kind, order):
+    """Without a classifier nothing trains in the mode "linear"; the rest is as with one."""
+    network = headless(kind, order)
+    last = "conv3_" if kind == "cut" else "conv4_"
+
+    def training():
+        return {v.path for v in network.trainable_variables}
+
+    transfer.freeze(network, "full", "train")
+    everything = training()
+    transfer.freeze(network, "linear")
+    assert not training()
+    assert transfer.describe(network).startswith("0 parameters train; all")
+    transfer.freeze(network, "last_stage", "train")
+    beyond = {"V1": (last,), "V2": (last, "post_", "conv4_block1_preact")}
+    expected = beyond["V2" if order is blocks.V2 else "V1"]
+    assert training() == {path for path in everything if path.startswith(expected)}
+    transfer.freeze(network, "last_stage")
+    assert training() == {
+        path for path in everything if path.startswith(expected) and not is_norm(path)
+    }
+
+
+def test_layers_on_a_frozen_pyramid_train():
+    backbone = headless("pyramid", blocks.V1)
+    transfer.freeze(backbone, "linear")
+    finest = backbone.output["P0"]
+    model = keras.Model(backbone.input, keras.layers.Conv2D(3, 1, name="masks")(finest))
+    before = values(backbone)
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 16, 16, 3)), np.ones((4, 16, 16, 3)), verbose=0)
+    assert {v.path for v in model.trainable_variables} == {"masks/kernel", "masks/bias"}
+    assert not changed(before, values(backbone))
 
 
 def test_foreign_names_have_no_last_stage():
