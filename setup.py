@@ -46,7 +46,8 @@ setup(
         "absl-py>=2.1",
         "etils[epath]>=1.9.1",  # paths that may be gs://
         "numpy>=1.26",
-        "scikit-learn>=1.5",  # the digits
+        "scikit-learn>=1.5",  # the digits; baselines
+        "scipy>=1.13",  # resamples sound
         "matplotlib>=3.9",
         "pillow>=10.4",
         "safetensors>=0.4.3",
@@ -55,6 +56,7 @@ setup(
         # Reads PyTorch's pickled checkpoints; before, these could run code (CVE-2025-32434, CVE-2026-24747).
         "torch": ["torch>=2.10"],
         "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
+        "sound": ["soundfile>=0.13"],  # recordings beyond wavs of whole numbers
         "serving": [
             "tensorflow-serving-api>=2.20",
             "aiohttp>=3.14",
@@ -75,7 +77,7 @@ setup(
             # what editors and type checkers see
             "pyright[nodejs]>=1.1.414",
             "jedi>=0.20",
-            "scipy>=1.13",  # distributions that draws are held against
+            "soundfile>=0.13",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",

@@ -6,6 +6,7 @@ from . import dataset as dataset
 from . import draws as draws
 from . import feeds as feeds
 from . import images as images
+from . import sounds as sounds
 from . import sources as sources
 from . import views as views
 from .augment import Colour as Colour

@@ -3,6 +3,7 @@
 from . import crop_flip as crop_flip
 from . import mixing as mixing
 from . import randaugment as randaugment
+from . import sounds as sounds
 from . import windows as windows
 from .crop_flip import CropFlip as CropFlip
 from .crop_flip import channel_mean as channel_mean

@@ -6,4 +6,5 @@ from . import host as host
 from . import in_memory as in_memory
 from . import mixed as mixed
 from . import reader as reader
+from . import sounds as sounds
 from . import stream as stream

@@ -6,5 +6,6 @@ from . import folders as folders
 from . import layouts as layouts
 from . import listing as listing
 from . import shards as shards
+from . import sounds as sounds
 from . import tfrecord as tfrecord
 from .by_name import load as load
