@@ -13,7 +13,7 @@ import numpy as np
 _PERMUTATION, _CROPS, _HOLDOUT, WINDOW, _PICTURE, _RUNS, _WITHIN = range(7)
 _TOGETHER = 16  # runs among which pictures are shuffled
 _TRIES = 32  # of a Gamma number
-COLOUR, MIX, BETA = range(10, 13)
+COLOUR, MIX, BETA, _STARTS = range(10, 14)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -60,6 +60,11 @@ def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.nd
     places = np.array([[2 * pad + 1], [2 * pad + 1], [2]], np.uint64)
     dy, dx, flip = (bits % places).astype(np.int32)
     return dy, dx, flip
+
+
+def window_starts(seed: int, step: int, batch: int, places: int) -> np.ndarray:
+    """Where one step's windows of a sequence begin: int64 [B], uniform on 0..places-1."""
+    return (_bits(batch, _STARTS, seed, step) % np.uint64(places)).astype(np.int64)
 
 
 def generator(seed: int, step: int, position: int) -> np.random.Generator:
