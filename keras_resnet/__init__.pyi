@@ -8,6 +8,7 @@ from . import evaluation as evaluation
 from . import networks as networks
 from . import serving as serving
 from . import support as support
+from . import tasks as tasks
 from . import training as training
 from . import weights as weights
 from .analysis import summary_table as summary_table

@@ -17,6 +17,7 @@ PLACES = {
     "networks": ["docs/networks.md"],
     "imagenet": ["docs/imagenet.md"],
     "transfer": ["docs/transfer.md"],
+    "language": ["docs/language.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

@@ -27,8 +27,9 @@ FLOORS = {
     "evaluation": 3,
     "analysis": 4,
     "serving": 4,
-    "commands": 5,
-    "__main__": 6,
+    "tasks": 5,
+    "commands": 6,
+    "__main__": 7,
 }  # a package, or a module beside them
 _MARKED = re.compile("(<!-- house -->\n).*?(<!-- /house -->)", re.DOTALL)
 

@@ -25,7 +25,10 @@ keras_resnet_he.check(keras=True)
 from keras_resnet import analysis
 from keras_resnet.support import files
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools.run_tables import finals, imagenet, language, machine, read_flags, transfer
+
 # He et al. 2015, Table 6: test error on CIFAR-10 in %.
 PAPER = {
     "ResNet20": 8.75,
@@ -57,46 +60,6 @@ def results(folder=ROOT / "recipes/results") -> str:
     ]
     lines += [row(dict(same), on, paths) for (same, on), paths in sorted(runs.items(), key=order)]
     return "\n".join(lines)
-
-
-def imagenet(folder=ROOT / "recipes/results") -> str:
-    """Runs of recipes/imagenet.py, each by itself."""
-    lines = [
-        "| network | precision | steps | evaluated on | right | top-1 % | on | log |",
-        "| --- | --- | ---: | --- | ---: | ---: | --- | --- |",
-    ]
-    for path in finals(folder, "top1_correct"):
-        final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
-        lines.append(
-            f"| {flags['model']} | {flags['precision']} | {final['steps']:,} | {final['evaluated_on']} "
-            f"| {final['top1_correct']} of {final['examples']} | {100 * final['top1']:.1f} "
-            f"| {machine(path.with_name('versions.txt'))} "
-            f"| [{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()}) |"
-        )
-    return "\n".join(lines) if lines[2:] else "No run is committed yet."
-
-
-def transfer(folder=ROOT / "recipes/results") -> str:
-    """Runs of recipes/finetune.py, each by itself."""
-    lines = [
-        "| network | begun from | mode | pictures | trained parameters | right | test accuracy % | on | log |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
-    ]
-    for path in finals(folder, "best_epoch"):
-        final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
-        lines.append(
-            f"| {flags['model']} | {flags['weights']} | {flags['mode']} | {final['pictures']} "
-            f"| {final['parameters']:,} | {final['correct']} of {final['examples']} "
-            f"| {100 * final['accuracy']:.1f} | {machine(path.with_name('versions.txt'))} "
-            f"| [{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()}) |"
-        )
-    return "\n".join(lines)
-
-
-def finals(folder, *figures):
-    """The final.json of each committed run that has these figures."""
-    paths = sorted(folder.rglob("final.json"))
-    return [path for path in paths if set(figures) <= json.loads(path.read_text("utf-8")).keys()]
 
 
 def order(item):
@@ -326,25 +289,6 @@ CONTESTANTS = {
 }
 
 
-def read_flags(path) -> dict[str, str]:
-    """--name=value and --[no]name lines of a flagfile."""
-    flags = {}
-    for line in path.read_text("utf-8").splitlines():
-        if line.startswith("--"):
-            name, given, value = line[2:].partition("=")
-            flags[name.removeprefix("no") if not given else name] = value or str(
-                not name.startswith("no")
-            )
-    return flags
-
-
-def machine(path) -> str:
-    versions = dict(
-        line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if " " in line
-    )
-    return f"{versions['backend']}, {versions['machine']}"
-
-
 def update(text: str, tables: dict[str, str]) -> str:
     """Puts each table between its markers `<!-- NAME -->` and `<!-- /NAME -->`."""
     for name, table in tables.items():
@@ -375,6 +319,7 @@ TABLES = {
     "results": results,
     "imagenet": imagenet,
     "transfer": transfer,
+    "language": language,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

@@ -226,9 +226,17 @@ def _count(split, share):
 # --- while it runs
 
 
-def draw(workdir: epath.Path, evaluated: str = "held out") -> Callable[[list[dict]], None]:
-    """What is done with the log's rows while they come: TensorBoard, and curves.png now and then, in which the pictures
-    that each epoch is evaluated on are called `evaluated`."""
+def draw(
+    workdir: epath.Path, evaluated: str = "held out", *, title: str | None = None, **curves: str
+) -> Callable[[list[dict]], None]:
+    """What is done with the log's rows while they come: TensorBoard, and curves.png now and then.
+
+    Args:
+        workdir: of the run.
+        evaluated: what the examples that each epoch is evaluated on are called there.
+        title: of the drawing; None: --model.
+        **curves: what else `plots.curves` takes.
+    """
     board = None
     if keras.backend.backend() == "tensorflow":
         board = logs.tensorboard(workdir)
@@ -241,7 +249,8 @@ def draw(workdir: epath.Path, evaluated: str = "held out") -> Callable[[list[dic
         if board:
             board(rows)
         if time.monotonic() - drawn_at >= CURVES_SECONDS:
-            plots.curves(rows, workdir / "curves.png", FLAGS.model, evaluated=evaluated)
+            name = FLAGS.model if title is None else title
+            plots.curves(rows, workdir / "curves.png", name, evaluated=evaluated, **curves)
             drawn_at = time.monotonic()
 
     return show

@@ -9,6 +9,7 @@ from . import models as models
 from . import pyramids as pyramids
 from . import repeat as repeat
 from . import resizing as resizing
+from . import streaming as streaming
 from .fronts import Preprocessing as Preprocessing
 from .layers import Layers as Layers
 from .models import resnet as resnet

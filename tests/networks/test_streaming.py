@@ -45,7 +45,6 @@ def pieces(model, tokens, lengths):
     return np.concatenate(outputs, axis=1)
 
 
-@pytest.mark.parametrize("lengths", [[1] * 24, [24], [5, 1, 1, 17]], ids=str)
 @pytest.mark.parametrize(
     "options",
     [
@@ -56,12 +55,13 @@ def pieces(model, tokens, lengths):
     ],
     ids=str,
 )
-def test_pieces_equal_the_whole(options, lengths):
+def test_pieces_equal_the_whole(options):
     model = network(**options)
-    tokens = np.random.default_rng(1).integers(0, VOCABULARY, (2, 24)).astype("int32")
+    tokens = np.random.default_rng(1).integers(0, VOCABULARY, (2, 16)).astype("int32")
     whole = model.predict_on_batch(tokens)
     assert np.ptp(whole) > 0.1
-    np.testing.assert_allclose(pieces(model, tokens, lengths), whole, rtol=1e-4, atol=1e-5)
+    for lengths in ([1] * 16, [16], [5, 1, 1, 9]):
+        np.testing.assert_allclose(pieces(model, tokens, lengths), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_outputs_depend_on_no_later_token():
@@ -80,7 +80,7 @@ def test_outputs_depend_on_no_later_token():
 def test_what_is_not_causal_is_refused():
     inputs = keras.Input((None, 8))
     ahead = models.resnet(inputs, (1,), (8,), name="ahead")
-    with pytest.raises(ValueError, match="ahead cannot go on piece by piece: its layer conv1_conv"):
+    with pytest.raises(ValueError, match="ahead cannot go on piece by piece: its layer .*_conv"):
         streaming.stream(ahead)
     strided = models.resnet(inputs, (1, 1), (8, 8), layers=Layers(causal=True), name="strided")
     with pytest.raises(ValueError, match="strided cannot go on"):

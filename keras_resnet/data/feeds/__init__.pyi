@@ -8,3 +8,4 @@ from . import mixed as mixed
 from . import reader as reader
 from . import sounds as sounds
 from . import stream as stream
+from . import tokens as tokens

@@ -1,0 +1,89 @@
+"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py and language.py.
+
+A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "recipes/results"
+
+
+def finals(folder, *figures):
+    """The final.json of each committed run that has these figures."""
+    paths = sorted(folder.rglob("final.json"))
+    return [path for path in paths if set(figures) <= json.loads(path.read_text("utf-8")).keys()]
+
+
+def read_flags(path) -> dict[str, str]:
+    """--name=value and --[no]name lines of a flagfile."""
+    flags = {}
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("--"):
+            name, given, value = line[2:].partition("=")
+            flags[name.removeprefix("no") if not given else name] = value or str(
+                not name.startswith("no")
+            )
+    return flags
+
+
+def machine(path) -> str:
+    versions = dict(
+        line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if " " in line
+    )
+    return f"{versions['backend']}, {versions['machine']}"
+
+
+def runs(folder, *figures) -> Iterator[tuple[dict, dict, str]]:
+    """(final.json, flags, the last two cells of its row) of each committed run that has these figures."""
+    for path in finals(folder, *figures):
+        log = f"[{path.parent.name}]({path.parent.relative_to(ROOT).as_posix()})"
+        final, flags = json.loads(path.read_text("utf-8")), read_flags(path.with_name("flags.txt"))
+        yield final, flags, f"{machine(path.with_name('versions.txt'))} | {log}"
+
+
+def imagenet(folder=RESULTS) -> str:
+    """Runs of recipes/imagenet.py, each by itself."""
+    lines = [
+        "| network | precision | steps | evaluated on | right | top-1 % | on | log |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "top1_correct"):
+        lines.append(
+            f"| {flags['model']} | {flags['precision']} | {final['steps']:,} | {final['evaluated_on']} "
+            f"| {final['top1_correct']} of {final['examples']} | {100 * final['top1']:.1f} | {where} |"
+        )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def transfer(folder=RESULTS) -> str:
+    """Runs of recipes/finetune.py, each by itself."""
+    lines = [
+        "| network | begun from | mode | pictures | trained parameters | right | test accuracy % | on | log |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "best_epoch", "pictures"):
+        lines.append(
+            f"| {flags['model']} | {flags['weights']} | {flags['mode']} | {final['pictures']} "
+            f"| {final['parameters']:,} | {final['correct']} of {final['examples']} "
+            f"| {100 * final['accuracy']:.1f} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+def language(folder=RESULTS) -> str:
+    """Runs of recipes/language.py, each with the peers and the plain net that it trained beside its network."""
+    lines = [
+        "| network | parameters | steps | test nats | validation nats | test accuracy % | minutes | on | log |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, _, where in runs(folder, "nats"):
+        plain = [final["plain"]] if "plain" in final else []
+        for each in (final, *plain, *final.get("peers", {}).values()):
+            lines.append(
+                f"| {each['network']} | {each['parameters']:,} | {each['steps']:,} | {each['nats']:.3f} "
+                f"| {each['valid_nats']:.3f} | {100 * each['accuracy']:.1f} | {each['seconds'] / 60:.0f} | {where} |"
+            )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
