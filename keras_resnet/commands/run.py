@@ -275,13 +275,13 @@ def save(model: keras.Model, workdir: epath.Path, contract: weights.Contract) ->
         say(f"Exported: {written}.")
 
 
-def leave_out(workdir: epath.Path, lines: Iterable[str]) -> int:
+def leave_out(workdir: epath.Path, lines: Iterable[str], what: str = "pictures") -> int:
     """Writes left_out.txt, a line a file that was left out, and says so; how many they are."""
     lines = list(lines)
     if lines:
         files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in lines))
         say(
-            f"{len(lines)} files cannot be read as pictures and were left out: {workdir}/left_out.txt."
+            f"{len(lines)} files cannot be read as {what} and were left out: {workdir}/left_out.txt."
         )
     return len(lines)
 

@@ -33,6 +33,7 @@ class Contract:
         licence: under which they may be used.
         accuracy: measurements by name, rates as 0 to 1 and counts, and what they were measured on.
         interpolation: of the resize in that evaluation, "bilinear" or "bicubic", antialiased as Pillow's.
+        rate: samples a second, of networks for sound.
     """
 
     network: str | None = None
@@ -44,10 +45,14 @@ class Contract:
     licence: str = ""
     accuracy: dict = dataclasses.field(default_factory=dict)
     interpolation: str = "bilinear"
+    rate: int | None = None
 
     def dumps(self) -> str:
-        """As JSON, which `loads` reads."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        """As JSON, which `loads` reads; so do versions before those fields that came later, where these say nothing."""
+        fields = dataclasses.asdict(self)
+        if self.rate is None:
+            del fields["rate"]
+        return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
     def loads(cls, text: str | bytes) -> Contract:
@@ -99,6 +104,7 @@ _MAY_BE = {
     "source": _is_text,
     "licence": _is_text,
     "accuracy": lambda value: isinstance(value, dict),
+    "rate": lambda value: value is None or bounds.is_whole(value, 1, 1 << 20),
     "interpolation": lambda value: value in ("bilinear", "bicubic"),
 }
 

@@ -1,0 +1,236 @@
+"""A trained network for sound -> a SavedModel that answers wavs with what was said.
+
+Decoding, fitting to the network's length and the network are one graph, as the recipe evaluates it. Wavs of whole
+numbers of 8 to 32 bits are read, at the rate that the network hears; anything else is refused with the reason and
+leaves the others alone.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
+
+from keras_resnet.data import sounds
+from keras_resnet.networks.layers import building
+from keras_resnet.serving.fold import fold
+from keras_resnet.serving.versions import publish
+from keras_resnet.support import label_files
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Why a wav is not valid.
+REASONS = (
+    "",
+    "empty",
+    "unknown_format",
+    "undecodable",
+    "unsupported_encoding",
+    "other_rate",
+    "too_long",
+)
+VALID, _EMPTY, _UNKNOWN, _UNDECODABLE, _ENCODING, _RATE, _LONG = range(len(REASONS))  # places in it
+_CHUNKS = 64  # that are looked through for the samples
+
+
+def save(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    rate: int,
+    class_names: Sequence[str],
+    top: int | None = None,
+) -> pathlib.Path:
+    """Writes the next version of a served model, whole or not at all.
+
+    Signatures, each with N from 0 on:
+
+    - serving_default: "sound" float32 [N,T], of the network's length -> "probabilities" float32 [N,K].
+    - predict_bytes: "wav_bytes" string [N] -> the `top` best, "classes" string, "scores" float32 and "indices" int32,
+      all [N,top], best first; "valid" bool [N] and "reason" string [N], one of `REASONS`. Classes of a bad wav are "",
+      its scores 0, its indices -1.
+
+    Args:
+        model: sound [B,T] -> probabilities [B,K] by softmax.
+        path: local folder of the model; the version is a folder in it, 1 or the next number.
+        rate: samples a second that the network hears.
+        class_names: in the order of the index.
+        top: classes that predict_bytes names, 1 to K; None: 5, or all K where they are fewer.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ValueError: the model is no such network; names or `top` do not fit it; a weight is not finite; `path` is a
+            file or behind a URL.
+        OSError: the folder cannot be written; nothing is left of it.
+    """
+    if len(model.input_shape) != 2 or model.input_shape[1] is None or len(model.output_shape) != 2:
+        raise ValueError(
+            f"{model.name} takes {model.input_shape} and gives {model.output_shape}; expected sound [B,T] of one "
+            "length and one output [B,classes]."
+        )
+    if getattr(model.layers[-1], "activation", None) is not keras.activations.softmax:
+        raise ValueError(f"{model.name} does not end in softmax: its scores are no probabilities.")
+    names, classes = list(class_names), model.output_shape[1]
+    if len(names) != classes:
+        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
+    label_files.check(names)
+    top = min(5, classes) if top is None else top
+    if not 1 <= top <= classes:
+        raise ValueError(f"top is 1 to {classes}, the network's classes; got {top}.")
+    with building():
+        folded = fold(model)
+    return publish(path, lambda folder: _write(folded, rate, names, top, folder))
+
+
+def decode(file: "tf.Tensor", length: int, rate: int) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """A wav's content, string [] -> (float32 [length] as `data.sounds.fit` has it, index int32 [] in `REASONS`)."""
+    import tensorflow as tf
+
+    silence = tf.zeros([length])
+    size = tf.strings.length(file)
+
+    def refused(reason):
+        return lambda: (silence, tf.constant(reason))
+
+    def read():
+        # The file followed by zeros, so that what it lacks at its end can be looked at.
+        content = tf.pad(tf.io.decode_raw(file, tf.uint8), [[0, 64]])
+        form, data = _chunks(file, content, size)
+        encoding = _number(content, form + 8, 2)
+        extended = (encoding == 0xFFFE) & (_number(content, form + 4, 4) >= 26)
+        encoding = tf.where(extended, _number(content, form + 32, 2), encoding)
+        channels, bits = _number(content, form + 10, 2), _number(content, form + 22, 2)
+        width, stated = bits // 8, _number(content, data + 4, 4)
+        held = tf.cast(size, tf.int64) - tf.cast(data, tf.int64) - 8
+        frames = stated // tf.maximum(channels * width, 1)
+        whole = (bits % 8 == 0) & (width >= 1) & (width <= 4) & (channels > 0) & (encoding == 1)
+
+        def samples():
+            count = tf.cast(frames * channels * width, tf.int32)
+            raw = content[data + 8 : data + 8 + count]
+            raw = tf.where(width == 1, tf.bitwise.bitwise_xor(raw, tf.constant(128, tf.uint8)), raw)
+            raw = tf.reshape(
+                raw, tf.stack([tf.cast(frames * channels, tf.int32), tf.cast(width, tf.int32)])
+            )
+            raw = tf.pad(raw, [[0, 0], [4 - tf.cast(width, tf.int32), 0]])
+            numbers = tf.bitcast(tf.ensure_shape(raw, [None, 4]), tf.int32)
+            floats = tf.cast(tf.cast(numbers, tf.float64) / 2.0**31, tf.float32)
+            shape = tf.stack([tf.cast(frames, tf.int32), tf.cast(channels, tf.int32)])
+            return _fitted(tf.reduce_mean(tf.reshape(floats, shape), -1), length), tf.constant(
+                VALID
+            )
+
+        return tf.case(
+            [
+                ((form == 0) | (data == 0), refused(_UNDECODABLE)),
+                (~whole, refused(_ENCODING)),
+                (_number(content, form + 12, 4) != rate, refused(_RATE)),
+                (frames == 0, refused(_EMPTY)),
+                (frames > int(sounds.LONGEST * rate), refused(_LONG)),
+                (stated > held, refused(_UNDECODABLE)),
+            ],
+            default=samples,
+            exclusive=False,
+        )
+
+    head = tf.strings.substr(file, 0, 12) + b"\0" * 12  # a substring must begin within
+    is_wav = (tf.strings.substr(head, 0, 4) == b"RIFF") & (tf.strings.substr(head, 8, 4) == b"WAVE")
+    return tf.case([(size == 0, refused(_EMPTY)), (~is_wav, refused(_UNKNOWN))], default=read)
+
+
+def _chunks(file, content, size):
+    """Where the chunks "fmt " and "data" begin, int32; 0 for none."""
+    import tensorflow as tf
+
+    def going_on(place, form, data):
+        return (place + 8 <= size) & (data == 0)
+
+    def look(place, form, data):
+        name = tf.strings.substr(file, place, 4)
+        form = tf.where(name == b"fmt ", place, form)
+        data = tf.where(name == b"data", place, data)
+        length = tf.minimum(_number(content, place + 4, 4), tf.cast(size, tf.int64))
+        return place + 8 + tf.cast(length + length % 2, tf.int32), form, data
+
+    start = (tf.constant(12), tf.constant(0), tf.constant(0))
+    return tf.while_loop(going_on, look, start, maximum_iterations=_CHUNKS)[1:]
+
+
+def _number(content, place, count):
+    """The little-endian number of `count` bytes at a place, int64."""
+    import tensorflow as tf
+
+    digits = tf.cast(content[place : place + count], tf.int64)
+    return tf.reduce_sum(digits * [256**i for i in range(count)])
+
+
+def _fitted(samples, length):
+    """`data.sounds.fit`."""
+    import tensorflow as tf
+
+    spare = length - tf.shape(samples)[0]
+    before = tf.cast(
+        tf.round(tf.cast(tf.abs(spare), tf.float64) / 2), tf.int32
+    )  # to even, as Python
+    cut = samples[tf.where(spare < 0, before, 0) :][:length]
+    ends = tf.where(spare > 0, tf.stack([before, spare - before]), 0)
+    return tf.ensure_shape(tf.pad(cut, [ends]), [length])
+
+
+def _write(model, rate, names, top, folder):
+    import tensorflow as tf
+
+    length = model.input_shape[1]
+    module = tf.Module()
+    module.held = [
+        tf.Variable(keras.ops.convert_to_numpy(v), trainable=False) for v in model.variables
+    ]
+    order = {id(v): held for v, held in zip(model.variables, module.held, strict=True)}
+    groups = [
+        [order[id(v)] for v in group]
+        for group in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    labels = tf.constant(names)
+
+    def answers(sound):
+        """Probabilities of N from 0 on: TensorFlow's fused convolutions take no empty batch."""
+        count = tf.shape(sound)[0]
+        some = tf.cond(count == 0, lambda: tf.zeros([1, length]), lambda: sound)
+        read = [[tf.convert_to_tensor(v) for v in group] for group in groups]
+        with building():
+            found, _ = model.stateless_call(
+                *read, tf.ensure_shape(some, [None, length]), training=False
+            )
+        return found[:count]
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, length], tf.float32, name="sound")], autograph=False
+    )
+    def serving_default(sound):
+        return {"probabilities": answers(sound)}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="wav_bytes")], autograph=False
+    )
+    def predict_bytes(wav_bytes):
+        specs = (tf.TensorSpec([length], tf.float32), tf.TensorSpec([], tf.int32))
+        sound, reasons = tf.map_fn(
+            lambda file: decode(file, length, rate), wav_bytes, fn_output_signature=specs
+        )
+        valid = tf.equal(reasons, VALID)
+        scores, indices = tf.math.top_k(answers(sound), top)
+        shown = valid[:, None]
+        return {
+            "classes": tf.where(shown, tf.gather(labels, indices), ""),
+            "scores": tf.where(shown, scores, 0.0),
+            "indices": tf.where(shown, indices, -1),
+            "valid": valid,
+            "reason": tf.gather(tf.constant(REASONS), reasons),
+        }
+
+    signatures = {"serving_default": serving_default, "predict_bytes": predict_bytes}
+    tf.saved_model.save(module, str(folder), signatures)
