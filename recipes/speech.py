@@ -127,6 +127,7 @@ def main() -> dict:
     voices = sorted({*recordings.speakers})
     parts = {voice: speech.parted(recordings, voice) for voice in voices}
     workdir = run.make_workdir()
+    run.describe(workdir)
     finals = {}
     for voice in voices:
         say(f"--- {voice}, who is not heard in training")

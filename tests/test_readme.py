@@ -18,6 +18,7 @@ PLACES = {
     "imagenet": ["docs/imagenet.md"],
     "transfer": ["docs/transfer.md"],
     "language": ["docs/language.md"],
+    "speech": ["docs/speech.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

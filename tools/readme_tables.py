@@ -27,7 +27,7 @@ from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.run_tables import finals, imagenet, language, machine, read_flags, transfer
+from tools.run_tables import finals, imagenet, language, machine, read_flags, speech, transfer
 
 # He et al. 2015, Table 6: test error on CIFAR-10 in %.
 PAPER = {
@@ -320,6 +320,7 @@ TABLES = {
     "imagenet": imagenet,
     "transfer": transfer,
     "language": language,
+    "speech": speech,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

@@ -1,4 +1,5 @@
-"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py and language.py.
+"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py and
+speech.py.
 
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
 """
@@ -86,4 +87,29 @@ def language(folder=RESULTS) -> str:
                 f"| {each['network']} | {each['parameters']:,} | {each['steps']:,} | {each['nats']:.3f} "
                 f"| {each['valid_nats']:.3f} | {100 * each['accuracy']:.1f} | {each['seconds'] / 60:.0f} | {where} |"
             )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def speech(folder=RESULTS) -> str:
+    """Runs of recipes/speech.py, each with the support vector machine that heard the same."""
+    lines = [
+        "| network | shortcut | blocks | test | right | accuracy % | support vector machine on MFCCs % | on | log |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "correct", "baseline"):
+        beside = final["baseline"]
+        voices = final.get("speakers", {})
+        of_a_turn = flags.get("unseen") == "all" and not voices  # it is in the mean
+        if "accuracy" not in beside or "front" not in flags or of_a_turn:
+            continue
+        tested = (
+            f"{len(voices)} unseen speakers in turn, mean"
+            if voices
+            else flags.get("unseen", "the recordings' own split")
+        )
+        lines.append(
+            f"| {flags['front']} | {flags['shortcut']} | {flags['blocks']} | {tested} "
+            f"| {final['correct']} of {final['examples']} | {100 * final['accuracy']:.1f} "
+            f"| {100 * beside['accuracy']:.1f} | {where} |"
+        )
     return "\n".join(lines) if lines[2:] else "No run is committed yet."

@@ -50,13 +50,13 @@ def test_from_end_to_end_and_on(place, tmp_path):
     assert "17 recordings of 2 classes (0, 1)" in ended.err and "1 of another rate" in ended.err
     final = json.loads(ended.out.splitlines()[-1])
     assert final == json.loads((tmp_path / "run/final.json").read_text())
-    assert final["examples"] == final["baseline"]["examples"] == 4
-    assert final["left_out"] == 1 and final["resampled"] == 1 and final["recordings"] == 10
+    assert final["examples"] == final["baseline"]["examples"] == 10
+    assert final["left_out"] == 1 and final["resampled"] == 1 and final["recordings"] == 6
     assert (tmp_path / "run/left_out.txt").read_text() == "0_ann_20.wav: holds no samples\n"
     for name in ("curves.png", "confusion.png", "flags.txt", "versions.txt"):
         assert (tmp_path / "run" / name).stat().st_size
     lines = (tmp_path / "run/mistakes.tsv").read_text().splitlines()
-    assert len(lines) == 1 + 4 - final["correct"]
+    assert len(lines) == 1 + 10 - final["correct"]
     rows = logs.rows(tmp_path / "run")
     assert [row["step"] for row in rows] == [1, 2, 3, 3] and "recordings_per_second" in rows[0]
     contract = weights.contract_of(tmp_path / "run/model.keras")
