@@ -109,15 +109,17 @@ def main() -> dict:
         raise ValueError(
             f"--mode={FLAGS.mode} needs --weights: a random network has to train in full."
         )
+    dilations = run.integers("dilations")
+    if min(dilations) < 1:
+        raise ValueError(f"--dilations are at least 1; got {','.join(FLAGS.dilations)}.")
     text = plain_text.load(FLAGS.data)
-    refuse_short(text)
+    sees = language.receptive_field(dilations)
+    refuse_short(text, 2 * max(FLAGS.length, sees))
     prompt = first_words(text)
     plain_text.tokens(prompt, text.characters)  # refuses what the text has not
     workdir = run.make_workdir()
 
     # --- training
-    dilations = run.integers("dilations")
-    sees = language.receptive_field(dilations)
     build = functools.partial(
         language.network,
         len(text.characters),
@@ -125,17 +127,16 @@ def main() -> dict:
         dilations=dilations,
         dropout=FLAGS.dropout,
     )
-    net = build(shortcut=blocks.SHORTCUTS[FLAGS.shortcut])
+    name = "plain" if FLAGS.shortcut == "none" else "language"
+    net = build(shortcut=blocks.SHORTCUTS[FLAGS.shortcut], name=name)
     if FLAGS.weights != "none":
         take_up(net, text.characters)
         transfer.freeze(net, MODES[FLAGS.mode], "frozen" if FLAGS.mode == "frozen" else "train")
-    window = max(2 * FLAGS.length, 2 * sees)
-    trained = train(net, text, workdir, FLAGS.rate, (window, sees - 1))
+    view = (2 * max(FLAGS.length, sees), sees - 1)  # window and context in evaluation
+    trained = train(net, text, workdir, FLAGS.rate, view)
 
     # --- result
-    final = result(net, text, workdir, (window, sees - 1)) | {
-        "weights_sha256": training.weights_sha256(net)
-    }
+    final = result(net, text, workdir, view) | {"weights_sha256": training.weights_sha256(net)}
     sample, pace = written(net, text.characters, prompt)
     files.write(
         workdir / "sample.txt",
@@ -144,7 +145,7 @@ def main() -> dict:
     final |= pace | {"seconds": trained}
     save(net, workdir, text.characters, final)
     if FLAGS.baseline:
-        final |= peers(text, workdir, build, (window, sees - 1))
+        final |= peers(text, workdir, build, view)
     run.finish(workdir, final)
     say(
         f"{final['nats']:.4f} nats a character ({final['nats'] / math.log(2):.3f} bits) on the {final['characters']:,} "
@@ -154,8 +155,7 @@ def main() -> dict:
     return final
 
 
-def refuse_short(text):
-    least = 2 * max(FLAGS.length, language.receptive_field(run.integers("dilations")))
+def refuse_short(text, least):
     for name, what in (("train", "train on"), ("valid", "choose by"), ("test", "test on")):
         if len(getattr(text, name)) <= least:
             raise ValueError(

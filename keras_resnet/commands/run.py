@@ -114,7 +114,7 @@ def integers(name: str) -> list[int]:
         return [int(value) for value in getattr(FLAGS, name)]
     except ValueError:
         raise ValueError(
-            f"--{name} takes steps with commas; got {','.join(getattr(FLAGS, name))}."
+            f"--{name} takes whole numbers with commas; got {','.join(getattr(FLAGS, name))}."
         ) from None
 
 
