@@ -56,10 +56,12 @@ def parameters(model: keras.Model) -> tuple[int, int]:
 
 
 def output_stride(model: keras.Model) -> int:
-    """Input positions for one of the last feature map, along the last spatial axis."""
+    """Input positions for one of the last feature map, along the last spatial axis; of sound and tokens along time."""
     maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) > 2]
-    format = format_of(model)
-    return positions(model.inputs[0].shape, format)[-1] // positions(maps[-1], format)[-1]
+    format, last = format_of(model), positions(maps[-1], format_of(model))
+    if len(model.inputs[0].shape) == 2:  # behind a front, time is the first axis
+        return model.inputs[0].shape[1] // last[0]
+    return positions(model.inputs[0].shape, format)[-1] // last[-1]
 
 
 def summary_table(size: int | None = None, names: list[str] | None = None) -> list[dict]:
@@ -91,7 +93,7 @@ def facts(model: keras.Model) -> dict:
         "trainable": trainable,
         "total": total,
         "macs": macs(model),
-        "size": positions(model.inputs[0].shape, format_of(model))[-1],
+        "size": (positions(model.inputs[0].shape, format_of(model)) or model.inputs[0].shape)[-1],
         "output_stride": output_stride(model),
     }
 
@@ -169,7 +171,8 @@ _COLOURS = {
 def _stages(model):
     """Rows of the drawing, from the layers' names: name -> shape, blocks {number: convs, beside}."""
     stages = {}
-    for layer in model.layers:
+    first = next((i for i, each in enumerate(model.layers) if each.name.startswith("conv1_")), 0)
+    for layer in model.layers[first:]:  # what a front does is no stage
         block = re.match(r"(conv\d+)_block(\d*)_(\w+)", layer.name)
         name = block[1] if block else layer.name.partition("_")[0]
         if name == "post" or isinstance(

@@ -13,7 +13,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import analysis, applications
-from keras_resnet.networks import blocks, models
+from keras_resnet.networks import blocks, fronts, models
 from keras_resnet.networks.layers import Layers
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "layer_names.json"
@@ -193,6 +193,18 @@ def test_drawing_shows_every_block_by_its_shortcut(name, first, rest, tmp_path):
     figure = analysis.draw(model, tmp_path / "net.png")
     assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
     assert len(figure.axes[0].patches) == sum(depths) + len(analysis._stages(model)) - len(depths)
+
+
+def test_networks_behind_other_fronts_are_counted_and_drawn(tmp_path):
+    for front, stride, rows in (
+        (lambda x: fronts.log_mel(x, 8000), 8000 // 32, ["conv1", "conv2", "conv3"]),
+        (fronts.waveform, 2, ["conv1", "conv2", "conv3"]),
+    ):
+        model = models.resnet(front(keras.Input((8000,))), (1, 1), (16, 32))
+        found = analysis.facts(model)
+        assert found["output_stride"] == stride and found["size"] == 8000 and found["macs"] > 0
+        assert list(analysis._stages(model)) == rows
+        analysis.draw(model, tmp_path / "net.png")
 
 
 # --- the full cross: order, branch, shortcut, tail, stride, rank
