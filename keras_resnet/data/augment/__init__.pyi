@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import boxes as boxes
 from . import crop_flip as crop_flip
 from . import mixing as mixing
 from . import randaugment as randaugment

@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import boxes as boxes
 from . import features as features
 from . import graph as graph
 from . import host as host

@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import boxes as boxes
 from . import by_name as by_name
 from . import cifar as cifar
 from . import folders as folders
