@@ -56,6 +56,7 @@ setup(
         # Reads PyTorch's pickled checkpoints; before, these could run code (CVE-2025-32434, CVE-2026-24747).
         "torch": ["torch>=2.10"],
         "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
+        "detection": ["pycocotools>=2.0.8"],  # average precision
         "sound": ["soundfile>=0.13"],  # recordings beyond wavs of whole numbers
         "serving": [
             "tensorflow-serving-api>=2.20",
@@ -78,6 +79,7 @@ setup(
             "pyright[nodejs]>=1.1.414",
             "jedi>=0.20",
             "soundfile>=0.13",
+            "pycocotools>=2.0.8",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",

@@ -1,4 +1,7 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import detected as detected
+from . import detection as detection
+from . import detection_losses as detection_losses
 from . import language as language
 from . import speech as speech
