@@ -90,7 +90,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("blocks", 2, "Blocks a stage.", lower_bound=1)
 flags.DEFINE_integer("width", 16, "Filters of the first stage.", lower_bound=4)
 # --- Training
-flags.DEFINE_integer("epochs", 40, "Passes over the training recordings.", lower_bound=1)
+flags.DEFINE_integer("epochs", 30, "Passes over the training recordings.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 50, "Recordings an update.", lower_bound=1)
 flags.DEFINE_float("rate", 0.1, "Highest learning rate.", lower_bound=0.0)
 flags.DEFINE_float("weight_decay", 1e-3, "Coupled, on kernels.", lower_bound=0.0)
