@@ -153,6 +153,8 @@ class Writer:
                 f"at least 0; got {len(prompt)} characters, count={count}, temperature={temperature}."
             )
         tokens = plain_text.tokens(prompt, self._characters)
+        if not count:
+            return ""
         uniforms = draws.uniform(draws.WRITING, seed, 0, (count,))
         written = self._write(
             ops.convert_to_tensor(tokens, "int32"),
