@@ -36,7 +36,8 @@ def define(
     flags.DEFINE_enum("precision", "float32", precisions, "Keras' dtype policy.")
 
 
-def define_workdir() -> None:
+def define_workdir(export: bool = True) -> None:
+    """Defines --workdir, --seed, --checkpoint_seconds, and --export where the recipe has one."""
     flags.DEFINE_string(
         "workdir",
         None,
@@ -46,9 +47,10 @@ def define_workdir() -> None:
     flags.DEFINE_float(
         "checkpoint_seconds", 60.0, "Between two checkpoints; 0 is one a step.", lower_bound=0.0
     )
-    flags.DEFINE_string(
-        "export", None, "Folder of SavedModel versions to add the trained network to."
-    )
+    if export:
+        flags.DEFINE_string(
+            "export", None, "Folder of SavedModel versions to add the trained network to."
+        )
 
 
 def define_skip_bad() -> None:
@@ -65,7 +67,7 @@ def make_workdir(chief: bool = True) -> epath.Path:
         OSError: it cannot be used, or another run is using it (see `locks.hold`).
         ValueError: --export on a backend that has none.
     """
-    if FLAGS.export and keras.backend.backend() != "tensorflow":
+    if "export" in FLAGS and FLAGS.export and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"--export writes TensorFlow's SavedModel, but KERAS_BACKEND is {keras.backend.backend()}: "
             f"export model.keras afterwards, by {verbs.typed('savedmodels/export.py')} on TensorFlow."

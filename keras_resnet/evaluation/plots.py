@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from keras_resnet.support import files
 
@@ -156,6 +157,52 @@ def confusion(
         size = 8 if counted else 7
         axis.set_ticks(range(len(which)), labels, fontsize=size, **_as_it_stands(labels))
     axes.tick_params(axis="x", rotation=90)
+    _save(figure, path)
+
+
+def boxes(
+    pictures: Sequence[np.ndarray],
+    truths: Sequence[tuple[np.ndarray, np.ndarray]],
+    found: Sequence[tuple[np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+) -> None:
+    """Draws each picture twice, with the boxes that are there and beside it with those that were found, as PNG.
+
+    How many of each class these are stands above.
+
+    Args:
+        pictures: uint8 [H,W,3] each.
+        truths, found: of each picture, boxes [M,4] (left, top, right, bottom, pixels) and labels int [M].
+        class_names: of the labels.
+        path: written whole or not at all.
+    """
+    figure = Figure(figsize=(10, 4 * len(pictures)), layout="constrained")
+    axes = figure.subplots(len(pictures), 2, squeeze=False)
+    look = _as_it_stands(class_names)
+    for row, picture, *both in zip(axes, pictures, truths, found, strict=True):
+        for one, what, (corners, labels) in zip(row, ("there", "found"), both, strict=True):
+            one.imshow(picture)
+            one.axis("off")
+            for (left, top, right, bottom), label in zip(corners, labels, strict=True):
+                colour = f"C{int(label) % 10}"
+                one.add_patch(
+                    Rectangle(
+                        (left, top), right - left, bottom - top, fill=False, color=colour, lw=1.5
+                    )
+                )
+            counts = np.bincount(np.asarray(labels, int), minlength=len(class_names))
+            listed = ", ".join(
+                f"{_short(class_names[i])} {counts[i]}" for i in np.flatnonzero(counts)
+            )
+            one.set_title(f"{what}: {_short(listed or 'nothing', 60)}", fontsize=9, **look)
+    names = range(min(20, len(class_names)))
+    handles = [Rectangle((0, 0), 1, 1, fill=False, color=f"C{i % 10}") for i in names]
+    legend = figure.legend(
+        handles, [_short(class_names[i]) for i in names], loc="outside lower center", ncols=6
+    )
+    for text in legend.get_texts():
+        text.set(**look)
     _save(figure, path)
 
 

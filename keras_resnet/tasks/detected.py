@@ -184,6 +184,14 @@ def average_precision(boxed: Boxed, found: Sequence[Found]) -> dict[str, float]:
     return figures
 
 
+def check() -> None:
+    """
+    Raises:
+        ImportError: pycocotools is missing, which `average_precision` and `choose` need.
+    """
+    _pycocotools()
+
+
 def choose(boxed: Boxed, raw: Sequence[Raw]) -> Thresholds:
     """The thresholds that are best on some pictures, which should be others than those that are tested on.
 

@@ -16,16 +16,14 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_resnet.networks import pyramids
-from keras_resnet.networks.layers import Layers, Tensor, building, data_format, format_of
+from keras_resnet.networks.layers import Layers, building, data_format, format_of
 from keras_resnet.networks.layers import positions as sides_of
 from keras_resnet.networks.resizing import ResizeLike
 
 PRIOR = 0.01  # of every class at every position before training (Lin 2017b, 4.1)
 MORE = 2  # maps above the backbone's last one, each of half its sides
-_FARTHEST = 6.0  # logarithm of the largest distance that is predicted, in strides
 
 
 class Level(NamedTuple):
@@ -52,7 +50,7 @@ def network(
     """Pictures [B,H,W,3] of the backbone's one size -> what is at each of A positions, over all maps, finest first.
 
     {"classes": float32 logits [B,A,K], "boxes": float32 [B,A,4], how far left, top, right and bottom of a box are, in
-    strides, above 0; "centers": float32 logits [B,A,1], how much in the middle of its box a position is}.
+    strides, by softplus; "centers": float32 logits [B,A,1], how much in the middle of its box a position is}.
 
     The backbone's maps become a feature pyramid (Lin 2017), with `MORE` coarser ones; two towers of convolutions and
     group norms, shared by all maps, are the head. Layers of the backbone are not copied.
@@ -62,6 +60,7 @@ def network(
         classes: K, at least 1.
         width: channels of the pyramid and the head.
         depth: convolutions of a tower.
+        name: of the model; None: the backbone's with "_detector".
 
     Raises:
         ValueError: the backbone reads pictures of any size, its strides do not double, its data format is not Keras'
@@ -80,10 +79,9 @@ def network(
     make = Layers(normalization="group")
     maps = _pyramid([backbone.output[f"P{n}"] for n in _numbers(backbone)], width, make)
     towers = [_tower(width, depth, make, f"{what}_tower") for what in ("classes", "boxes")]
-    start = math.log(4.0)  # boxes of a level have sides 4 to 8 strides away at most
     ends = {
         "classes": _end(classes, "classes_conv", -math.log((1 - PRIOR) / PRIOR)),
-        "boxes": _end(4, "boxes_conv", start),
+        "boxes": _end(4, "boxes_conv", 4.0),  # sides are 4 to 8 strides away at most
         "centers": _end(1, "centers_conv", 0.0),
     }
     listed = {key: [] for key in ends}
@@ -94,11 +92,10 @@ def network(
             listed[key].append(_list(y, level, f"{key}_of_stride_{level.stride}"))
     outputs = {}
     for key, parts in listed.items():
-        if key != "boxes":
-            outputs[key] = keras.layers.Concatenate(1, dtype="float32", name=key)(parts)
-        else:
-            x = keras.layers.Concatenate(1, dtype="float32", name="boxes_logarithms")(parts)
-            outputs[key] = Distances(dtype="float32", name=key)(x)
+        joined = "boxes_raw" if key == "boxes" else key
+        outputs[key] = keras.layers.Concatenate(1, dtype="float32", name=joined)(parts)
+    positive = keras.layers.Activation("softplus", dtype="float32", name="boxes")
+    outputs["boxes"] = positive(outputs["boxes"])
     base = backbone.name.removesuffix("_pyramid")
     return keras.Model(backbone.input, outputs, name=name or f"{base}_detector")
 
@@ -132,18 +129,6 @@ def levels(model: keras.Model) -> tuple[Level, ...]:
         found.append(Level(stride, sides))
         sides = tuple(-(-side // 2) for side in sides)
     return tuple(found)
-
-
-@keras.saving.register_keras_serializable("keras_resnet")
-class Distances(keras.layers.Layer):
-    """Logarithms -> distances, from 1/400 to 400 strides."""
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """The same shape."""
-        return ops.exp(ops.clip(inputs, -_FARTHEST, _FARTHEST))
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return input_shape
 
 
 def _numbers(backbone):

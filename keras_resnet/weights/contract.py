@@ -34,6 +34,8 @@ class Contract:
         accuracy: measurements by name, rates as 0 to 1 and counts, and what they were measured on.
         interpolation: of the resize in that evaluation, "bilinear" or "bicubic", antialiased as Pillow's.
         rate: samples a second, of networks for sound.
+        thresholds: of a detector, chosen on validation: the least "score" of a box, and the "overlap" (IoU) above which
+            of two boxes of a class the surer one is kept.
     """
 
     network: str | None = None
@@ -46,12 +48,15 @@ class Contract:
     accuracy: dict = dataclasses.field(default_factory=dict)
     interpolation: str = "bilinear"
     rate: int | None = None
+    thresholds: dict = dataclasses.field(default_factory=dict)
 
     def dumps(self) -> str:
         """As JSON, which `loads` reads; so do versions before those fields that came later, where these say nothing."""
         fields = dataclasses.asdict(self)
         if self.rate is None:
             del fields["rate"]
+        if not self.thresholds:
+            del fields["thresholds"]
         return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
@@ -105,6 +110,9 @@ _MAY_BE = {
     "licence": _is_text,
     "accuracy": lambda value: isinstance(value, dict),
     "rate": lambda value: value is None or bounds.is_whole(value, 1, 1 << 20),
+    "thresholds": lambda value: (
+        isinstance(value, dict) and all(bounds.are_numbers([v], 1) for v in value.values())
+    ),
     "interpolation": lambda value: value in ("bilinear", "bicubic"),
 }
 

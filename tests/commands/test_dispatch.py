@@ -22,7 +22,7 @@ def test_every_script_is_there_and_has_one_verb():
 
 
 def test_recipes_are_found_not_listed(tmp_path, monkeypatch):
-    assert [*verbs.recipes()] == ["cifar10", "imagenet", "language", "speech"]
+    assert [*verbs.recipes()] == ["cifar10", "detect", "imagenet", "language", "speech"]
     (tmp_path / "recipes").mkdir()
     for name in ("speech.py", "finetune.py", "_part.py", "notes.txt"):
         (tmp_path / "recipes" / name).touch()
@@ -40,10 +40,16 @@ def test_recipes_are_found_not_listed(tmp_path, monkeypatch):
         (["client"], "There is no verb 'client': did you mean query?"),
         (["cifar10", "--data=x"], "There is no verb 'cifar10': did you mean train cifar10?"),
         (["--data=x"], f"There is no verb '--data=x': the verbs are train, {', '.join(verbs.VERBS)}."),
-        (["train"], "train takes the name of a recipe: keras-resnet train cifar10 or imagenet or language or speech."),
+        (
+            ["train"],
+            "train takes the name of a recipe: keras-resnet train cifar10 or detect or imagenet or language or speech.",
+        ),
         (["train", "--data=x"], "train takes the name of a recipe: "),
         (["train", "cifar"], "There is no recipe 'cifar': did you mean cifar10?"),
-        (["train", "xyzzy"], "There is no recipe 'xyzzy': the recipes are cifar10, imagenet, language, speech."),
+        (
+            ["train", "xyzzy"],
+            "There is no recipe 'xyzzy': the recipes are cifar10, detect, imagenet, language, speech.",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_verb_is_one_sentence(tmp_path, words, sentence):

@@ -197,3 +197,18 @@ def test_curves_of_another_figure(tmp_path, monkeypatch):
     assert list(line.get_ydata()) == [10, 20] and line.get_label() == "held out (20.00%)"
     [alone] = figures[1].axes
     assert len(alone.lines) == 2
+
+
+def test_boxes_stand_beside_the_truth_with_their_counts(tmp_path, figures):
+    picture = np.full((20, 30, 3), 200, np.uint8)
+    there = np.array([[1, 2, 11, 12], [15, 2, 25, 12]], np.float32), np.array([0, 1])
+    found = there[0][:1], there[1][:1]
+    none = np.zeros((0, 4), np.float32), np.zeros(0, int)
+    names = ("cat", "$dog$")
+    plots.boxes([picture] * 2, [there, none], [found, none], names, tmp_path / "x.png")
+    axes = figures[0].axes
+    titles = [one.get_title() for one in axes]
+    assert titles == ["there: cat 1, $dog$ 1", "found: cat 1", "there: nothing", "found: nothing"]
+    assert [len(one.patches) for one in axes] == [2, 1, 0, 0]
+    assert axes[0].patches[1].get_bbox().extents.tolist() == [15, 2, 25, 12]
+    assert Image.open(tmp_path / "x.png").size[0] > 500

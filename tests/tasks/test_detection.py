@@ -107,6 +107,8 @@ def test_outputs_stand_where_the_positions_are():
     """A map's sides, found by running the network, are those that `levels` has."""
     net = detection.network(backbone((72, 100)), 2, width=8, depth=1)
     levels = detection.levels(net)
+    assert net.name == "resnet_detector"
+    assert detection.network(backbone(), 2, width=8, depth=1, name="mine").name == "mine"
     assert levels == detection.levels(backbone((72, 100)))
     assert levels == (
         Level(8, (9, 13)), Level(16, (5, 7)), Level(32, (3, 4)), Level(64, (2, 2)), Level(128, (1, 1)),

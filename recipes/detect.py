@@ -1,0 +1,261 @@
+"""Finds things in pictures: trains a residual network's pyramid with a detector's head to put boxes around them.
+
+    python recipes/detect.py --data=cells.zip --weights=r18.safetensors --mode=frozen --workdir=runs/cells
+    python recipes/detect.py --data=coco/ --model=ResNet50 --weights=imagenet --mode=last_stage --workdir=runs/coco
+    python recipes/detect.py --data=cells.zip --mode=full --shortcut=none --workdir=runs/plain    # from nothing
+
+--data is a folder or zip in Pascal VOC's layout (Annotations/*.xml, JPEGImages/, ImageSets/Main/train.txt, val.txt,
+test.txt) or COCO's (a .json for each of train, val and test, beside its pictures). Without validation pictures a
+tenth of those to train on is set aside. Boxes of no area, outside their picture or of a class that the training
+pictures do not have are left out, those partly outside are cut; each is named in left_out.txt.
+
+The head is FCOS' (Tian 2019), on feature maps (Lin 2017) of --model, which begins with the --weights of a classifier,
+or at random. --mode is what of it trains: nothing, the last stage or all; the maps and the head always train.
+Pictures are mirrored, made larger or smaller and moved. AdamW, the rate up in a line and down along half a cosine;
+the last epoch's weights are kept. After each epoch the validation pictures are looked at; at the end the least score
+and the overlap of two boxes are chosen on them, and the test pictures are looked at once.
+
+Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit for bit. The
+work folder gets flags.txt, versions.txt, metrics.jsonl, tensorboard/, curves.png, left_out.txt,
+checkpoint-*.npz, boxes.png (test pictures, truth beside what was found, with counts), model.keras (its contract has
+the class names and the thresholds) and final.json: ap50 and ap (COCO's, of the test pictures; shares, 0 to 1), ap50 of
+each class, found and right (boxes above the least score; those of them that are right at IoU .5), boxes (that are
+there), pictures (trained on), left_out, dropped and cut (boxes), thresholds, canvas, parameters (that trained),
+weights_sha256, seconds (training).
+"""
+
+import hashlib
+
+import keras_resnet_he
+
+keras_resnet_he.check(keras=True)
+from keras_resnet.commands import start
+
+start.prepare(__name__)
+import numpy as np
+from absl import flags
+
+from keras_resnet import applications, training, weights
+from keras_resnet.commands import run
+from keras_resnet.commands.progress import Progress, say
+from keras_resnet.data import draws, images
+from keras_resnet.data.augment.boxes import BoxJitter
+from keras_resnet.data.feeds import boxes as feed
+from keras_resnet.data.sources import boxes
+from keras_resnet.evaluation import plots
+from keras_resnet.networks import pyramids
+from keras_resnet.networks.blocks import SHORTCUTS
+from keras_resnet.tasks import detected, detection, detection_losses
+from keras_resnet.tasks.detected import Thresholds
+from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
+from keras_resnet.training.measures import Figures, Measures
+
+FLAGS = flags.FLAGS
+RISE, SHOWN, UNIT = (
+    0.1,
+    6,
+    32,
+)  # share of the steps; pictures in boxes.png; pixels, of a canvas' sides
+MODES = {"frozen": "linear", "last_stage": "last_stage", "full": "full"}
+run.define_workdir(export=False)
+flags.DEFINE_string("data", None, "A folder or zip of pictures with boxes: see above.")
+flags.DEFINE_string("model", "ResNet18", "The backbone: any name of keras_resnet.list_models().")
+flags.DEFINE_string(
+    "weights", "none", "Of the backbone: what its builder's weights= reads; none: a random network."
+)
+flags.DEFINE_enum("mode", "frozen", list(MODES), "What of the backbone trains.")
+flags.DEFINE_enum(
+    "shortcut",
+    None,
+    list(SHORTCUTS),
+    "The paper's (3.3); none is the plain network; default: --model's.",
+)
+flags.DEFINE_integer("size", 512, "Longer side of what the network gets, pixels.", lower_bound=64)
+flags.DEFINE_integer("width", 128, "Channels of the feature pyramid and the head.", lower_bound=8)
+flags.DEFINE_integer("epochs", 30, "Passes over the training pictures.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 8, "Pictures an update.", lower_bound=1)
+flags.DEFINE_float("rate", 1e-3, "Highest learning rate.", lower_bound=0.0)
+flags.DEFINE_float("weight_decay", 0.05, "Decoupled, on kernels.", lower_bound=0.0)
+flags.DEFINE_bool("turn", False, "Exchange up and down, too: of what has no upright, as cells.")
+
+# What a checkpoint must agree on with the command that resumes from it.
+BINDING = (
+    "model", "mode", "shortcut", "size", "width", "epochs", "batch_size", "rate", "weight_decay", "turn", "seed",
+)  # fmt: skip
+
+
+def main() -> dict:
+    if FLAGS.weights == "none" and FLAGS.mode != "full":
+        raise ValueError(
+            f"--mode={FLAGS.mode} keeps what --weights have, but there are none: a random network trains whole, by "
+            "--mode=full."
+        )
+    try:
+        detected.check()
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    runtime.prepare(seed=FLAGS.seed)
+    source = boxes.load(FLAGS.data)
+    say(f"{FLAGS.data}: {source.summary()}")
+    train, held, test = parts(source)
+    canvas = canvas_of(train)
+    net = network(canvas, len(source.class_names))
+    workdir = run.make_workdir()
+    parameters = sum(int(np.prod(v.shape)) for v in net.trainable_variables)
+    steps_per_epoch = draws.steps_per_epoch(len(train), FLAGS.batch_size)
+    steps = FLAGS.epochs * steps_per_epoch
+    wanted = detection.Wanted(detection.levels(net), len(source.class_names))
+
+    def begin():
+        run.describe(workdir)
+        say(
+            f"{net.name}: {parameters:,} parameters train, on {len(train):,} pictures of {canvas[1]}x{canvas[0]}; "
+            f"{len(held):,} to choose by, {len(test):,} to test on."
+        )
+
+    def batches(start_step):
+        choices = {"augment": BoxJitter(turn=FLAGS.turn), "seed": FLAGS.seed}
+        return feed.training(
+            train, FLAGS.batch_size, canvas, wanted, start_step=start_step, **choices
+        )
+
+    def evaluate(after_batch):
+        raw = judged(net, held, canvas, after_batch)
+        found = [detected.best(*one, Thresholds(detected.FLOOR, 0.5)) for one in raw]
+        figures = detected.average_precision(held, found)
+        values = {key: figures[key] for key in ("ap50", "ap")}
+        said = (
+            f"AP50 {values['ap50']:.3f}, AP {values['ap']:.3f} of {len(held)} {{called}} pictures"
+        )
+        return Figures(values, "ap50", True, said)
+
+    seconds = training.fit(
+        net,
+        optimizers.AdamW(FLAGS.rate, weight_decay=FLAGS.weight_decay),
+        batches,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=FLAGS.batch_size,
+        controller=schedules.Controller(schedules.one_cycle(FLAGS.rate, steps, RISE)),
+        workdir=workdir,
+        fingerprint=fingerprint(net, train, held),
+        measures=Measures(detection_losses.losses()),
+        evaluate=evaluate,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
+        on_begin=begin,
+        on_step=Progress(steps, FLAGS.batch_size, "images", figures={}),
+        on_rows=run.draw(workdir, title=net.name, figure="ap50", loss="loss"),
+    )
+    thresholds = detected.choose(held, judged(net, held, canvas))
+    final = tested(net, test, canvas, thresholds, workdir) | {
+        "pictures": len(train),
+        "left_out": run.leave_out(workdir, [*source.bad, *source.dropped, *source.cut], "boxes"),
+        "dropped": len(source.dropped),
+        "cut": len(source.cut),
+        "thresholds": thresholds._asdict(),
+        "canvas": list(canvas),
+        "parameters": parameters,
+        "weights_sha256": training.weights_sha256(net),
+        "seconds": round(seconds, 1),
+    }
+    logs.append(workdir, {"step": steps, "test_ap50": final["ap50"], "test_ap": final["ap"]})
+    plots.curves(logs.rows(workdir), workdir / "curves.png", net.name, figure="ap50", loss="loss")
+    save(net, workdir, source.class_names, thresholds, final)
+    run.finish(workdir, final)
+    say(
+        f"AP50 {final['ap50']:.3f}, AP {final['ap']:.3f}; {final['right']} of {final['boxes']} boxes found, "
+        f"{final['found'] - final['right']} wrong ones. In {workdir}."
+    )
+    return final
+
+
+def parts(source):
+    """(to train on, to choose by, to test on)."""
+    for split in ("train", "test"):
+        if not len(source.splits.get(split, ())):
+            raise ValueError(
+                f"{FLAGS.data} has no pictures to {split} on: list them in ImageSets/Main/{split}.txt, or in a "
+                f"{split}.json."
+            )
+    train, test = (source.subset(source.splits[split]) for split in ("train", "test"))
+    if len(source.splits.get("val", ())):
+        return train, source.subset(source.splits["val"]), test
+    if len(train) < 2:
+        raise ValueError(f"{FLAGS.data} has one picture to train on: none can be set aside.")
+    count = max(1, len(train) // 10)
+    rest, held = draws.holdout(np.zeros(len(train), np.int64), count, FLAGS.seed)
+    return train.subset(rest), train.subset(held), test
+
+
+def canvas_of(train):
+    """(height, width): --size, by the shape that half of the pictures are at most as high as; multiples of `UNIT`."""
+    share = float(np.median(train.sizes[:, 0] / train.sizes[:, 1]))
+    sides = FLAGS.size * min(1.0, share), FLAGS.size * min(1.0, 1 / share)
+    return tuple(max(UNIT, round(side / UNIT) * UNIT) for side in sides)
+
+
+def network(canvas, classes):
+    build = applications.get(FLAGS.model)
+    path = None if FLAGS.weights == "none" else FLAGS.weights
+    trunk = build(
+        include_top=False, weights=path, input_shape=(*canvas, 3), shortcut=FLAGS.shortcut
+    )
+    whole = pyramids.feature_extractor(trunk)
+    coarse = sorted(whole.output, key=lambda level: int(level[1:]))[-3:]
+    backbone = pyramids.Pyramid(
+        whole.input, {level: whole.output[level] for level in coarse}, name=whole.name
+    )
+    transfer.freeze(backbone, MODES[FLAGS.mode], "train" if path is None else "frozen")
+    return detection.network(backbone, classes, width=FLAGS.width)
+
+
+def judged(net, boxed, canvas, after_batch=lambda: None):
+    batches = feed.evaluation(boxed, min(8, len(boxed)), canvas)
+    return detected.judged(net, boxed, batches, after_batch)
+
+
+def tested(net, test, canvas, thresholds, workdir):
+    """Average precision of all boxes; counts of those above the least score, and the picture of some."""
+    raw = judged(net, test, canvas)
+    every = [detected.best(*one, thresholds._replace(score=detected.FLOOR)) for one in raw]
+    figures = detected.average_precision(test, every)
+    sure = [detected.best(*one, thresholds) for one in raw]
+    truths = list(zip(test.boxes, test.labels, strict=True))
+    right = sum(
+        int(detected.matched(truth, one).sum()) for truth, one in zip(truths, sure, strict=True)
+    )
+    plots.boxes(
+        [images.decode(encoded) for encoded in test.pictures[:SHOWN]],
+        truths[:SHOWN],
+        [(one.boxes, one.labels) for one in sure[:SHOWN]],
+        test.class_names,
+        workdir / "boxes.png",
+    )
+    found = sum(len(one.scores) for one in sure)
+    return {**figures, "found": found, "right": right, "boxes": sum(map(len, test.boxes))}
+
+
+def save(net, workdir, class_names, thresholds, final):
+    """With nothing frozen."""
+    for layer in net.layers:
+        layer.trainable = True
+    contract = weights.Contract(
+        preprocessing="own",
+        class_names=class_names,
+        source=f"recipes/detect.py on {FLAGS.model}",
+        accuracy={name: final[name] for name in ("ap50", "ap")},
+        thresholds=thresholds._asdict(),
+    )
+    weights.save(net, workdir / "model.keras", contract)
+
+
+def fingerprint(net, train, held):
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    names = "\n".join([*train.names, "", *held.names])
+    agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    agreed["--weights"] = training.weights_sha256(net)
+    return agreed
+
+
+if __name__ == "__main__":
+    start.run(main, required=("data", "workdir"))
