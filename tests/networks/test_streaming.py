@@ -53,7 +53,7 @@ def pieces(model, tokens, lengths):
         {"shortcut": blocks.none},
         {"normalization": "layer", "dropout": 0.1, "stochastic_depth": 0.2},
     ],
-    ids=str,
+    ids=["as it is", "order V1", "plain", "layer norms and dropout"],
 )
 def test_pieces_equal_the_whole(options):
     model = network(**options)
