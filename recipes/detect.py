@@ -51,11 +51,9 @@ from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
 from keras_resnet.training.measures import Figures, Measures
 
 FLAGS = flags.FLAGS
-RISE, SHOWN, UNIT = (
-    0.1,
-    6,
-    32,
-)  # share of the steps; pictures in boxes.png; pixels, of a canvas' sides
+RISE = 0.1  # share of the steps in which the rate goes up
+SHOWN = 6  # pictures in boxes.png
+UNIT = 32  # pixels: a canvas' sides are multiples of it
 MODES = {"frozen": "linear", "last_stage": "last_stage", "full": "full"}
 run.define_workdir(export=False)
 flags.DEFINE_string("data", None, "A folder or zip of pictures with boxes: see above.")
@@ -124,10 +122,10 @@ def main() -> dict:
         found = [detected.best(*one, Thresholds(detected.FLOOR, 0.5)) for one in raw]
         figures = detected.average_precision(held, found)
         values = {key: figures[key] for key in ("ap50", "ap")}
-        said = (
+        sentence = (
             f"AP50 {values['ap50']:.3f}, AP {values['ap']:.3f} of {len(held)} {{called}} pictures"
         )
-        return Figures(values, "ap50", True, said)
+        return Figures(values, "ap50", True, sentence)
 
     seconds = training.fit(
         net,

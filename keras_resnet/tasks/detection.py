@@ -1,7 +1,7 @@
 """Detection: boxes around things, by a pyramid of a residual network's maps and FCOS' head (Tian 2019).
 
-    backbone = keras_resnet.feature_extractor(keras_resnet.load("imagenet.keras"), (3, 4, 5))
-    net = detection.network(backbone, classes=3, canvas=(384, 512))
+    trunk = keras_resnet.ResNet18(include_top=False, input_shape=(384, 512, 3))
+    net = detection.network(keras_resnet.feature_extractor(trunk), classes=3)
 
 FCOS and not RetinaNet: every position says how far the box's sides are, so that there are no anchors, whose sizes would
 have to be chosen for each data set (cells are squares of two sizes, and nothing like COCO's things).
