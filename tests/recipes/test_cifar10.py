@@ -254,7 +254,7 @@ def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
         (["--steps=-1"], "flag --steps=-1: -1 is not a positive integer"),
         (["--batch_size=5000"], "batch_size=5000"),
         (["--holdout=5000"], "5000"),
-        (["--boundaries=3,x", "--schedule=piecewise"], "--boundaries takes steps"),
+        (["--boundaries=3,x", "--schedule=piecewise"], "--boundaries takes whole numbers"),
         (["--boundaries=30,20", "--schedule=piecewise"], "boundaries must be increasing"),
         (["--shortcut=D"], "flag --shortcut=D"),
         (["--precision=float16"], "flag --precision=float16"),
