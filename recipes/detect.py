@@ -7,7 +7,7 @@
 --data is a folder or zip in Pascal VOC's layout (Annotations/*.xml, JPEGImages/, ImageSets/Main/train.txt, val.txt,
 test.txt) or COCO's (a .json for each of train, val and test, beside its pictures). Without validation pictures a
 tenth of those to train on is set aside. Boxes of no area, outside their picture or of a class that the training
-pictures do not have are left out, those partly outside are cut; each is named in left_out.txt.
+pictures do not have are left out, those partly outside are cut; left_out_boxes.txt names each.
 
 The head is FCOS' (Tian 2019), on feature maps (Lin 2017) of --model, which begins with the --weights of a classifier,
 or at random. --mode is what of it trains: nothing, the last stage or all; the maps and the head always train.
@@ -15,13 +15,13 @@ Pictures are mirrored, made larger or smaller and moved. AdamW, the rate up in a
 the last epoch's weights are kept. After each epoch the validation pictures are looked at; at the end the least score
 and the overlap of two boxes are chosen on them, and the test pictures are looked at once.
 
-Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit for bit. The
-work folder gets flags.txt, versions.txt, metrics.jsonl, tensorboard/, curves.png, left_out.txt,
-checkpoint-*.npz, boxes.png (test pictures, truth beside what was found, with counts), model.keras (its contract has
-the class names and the thresholds) and final.json: ap50 and ap (COCO's, of the test pictures; shares, 0 to 1), ap50 of
-each class, found and right (boxes above the least score; those of them that are right at IoU .5), boxes (that are
-there), pictures (trained on), left_out, dropped and cut (boxes), thresholds, canvas, parameters (that trained),
-weights_sha256, seconds (training).
+Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit for bit. The work
+folder gets flags.txt, versions.txt, metrics.jsonl, tensorboard/, curves.png, left_out.txt (files that cannot be
+read), left_out_boxes.txt, checkpoint-*.npz, boxes.png (test pictures, truth beside what was found, with counts),
+model.keras (its contract has the class names and the thresholds) and final.json: ap50 and ap (COCO's, of the test
+pictures; shares, 0 to 1), ap50 of each class, found and right (boxes above the least score; those of them that are
+right at IoU .5), boxes (that are there), pictures (trained on), left_out (files), dropped and cut (boxes),
+thresholds, canvas, parameters (that trained), weights_sha256, seconds (training).
 """
 
 import hashlib
@@ -45,6 +45,7 @@ from keras_resnet.data.sources import boxes
 from keras_resnet.evaluation import plots
 from keras_resnet.networks import pyramids
 from keras_resnet.networks.blocks import SHORTCUTS
+from keras_resnet.support import files
 from keras_resnet.tasks import detected, detection, detection_losses
 from keras_resnet.tasks.detected import Thresholds
 from keras_resnet.training import logs, optimizers, runtime, schedules, transfer
@@ -144,10 +145,12 @@ def main() -> dict:
         on_step=Progress(steps, FLAGS.batch_size, "images", figures={}),
         on_rows=run.draw(workdir, title=net.name, figure="ap50", loss="loss"),
     )
+    if lines := [*source.dropped, *source.cut]:
+        files.write(workdir / "left_out_boxes.txt", "".join(f"{line}\n" for line in lines))
     thresholds = detected.choose(held, judged(net, held, canvas))
     final = tested(net, test, canvas, thresholds, workdir) | {
         "pictures": len(train),
-        "left_out": run.leave_out(workdir, [*source.bad, *source.dropped, *source.cut], "boxes"),
+        "left_out": run.leave_out(workdir, source.bad),
         "dropped": len(source.dropped),
         "cut": len(source.cut),
         "thresholds": thresholds._asdict(),

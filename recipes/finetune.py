@@ -6,33 +6,31 @@
     python recipes/finetune.py --model=ResNet18 --weights=none --mode=full --bn=train --data=flowers/
     --workdir=runs/scratch
 
---data is a folder or zip of pictures by class. Its test (or val) split is looked at once, at the end;
-where it has none, --holdout of each class is set aside for that. Another --holdout of the training
-pictures decides when to stop: after --patience epochs without a better accuracy (of equal ones the
-lower loss is better), and the best epoch's weights are kept.
+--data is a folder or zip of pictures by class. Its test (or val) split is looked at once, at the end; where it has
+none, --holdout of each class is set aside for that. Another --holdout of the training pictures decides when to stop:
+after --patience epochs without a better accuracy (of equal ones the lower loss is better), and the best epoch's
+weights are kept.
 
 --mode says what trains: linear, the new head alone; last_stage, the last stage too; full, all.
---bn says what the batch normalisations in that do; all others are frozen, in inference mode in
-training as in prediction: frozen, theirs are too; train, they normalise by the batch and learn;
-recalibrate, the same, and when the best epoch is found their statistics are computed anew as true
-averages over the training pictures (centre crops, each once).
+--bn says what the batch normalisations in that do; all others are frozen, in inference mode in training as in
+prediction: frozen, theirs are too; train, they normalise by the batch and learn; recalibrate, the same, and when the
+best epoch is found their statistics are computed anew as true averages over the training pictures (centre crops, each
+once).
 
-SGD with momentum 0.9, the rate along half a cosine over --epochs, random resized crops (--area) and
-mirrors. An epoch is a pass over the training pictures, or as many as make ten updates. It runs on
-`training.fit`: run again, after whatever stopped it, the same command goes on and ends with the same
-weights, bit for bit.
+SGD with momentum 0.9, the rate along half a cosine over --epochs, random resized crops (--area) and mirrors. An epoch
+is a pass over the training pictures, or as many as make ten updates. It runs on `training.fit`: run again, after
+whatever stopped it, the same command goes on and ends with the same weights, bit for bit.
 
-A frozen network makes the same features of the same picture, so --mode=linear computes them once: of
---views augmented views of each training picture, which epochs visit in turn, and of those held out.
-They are kept in features/ in the work folder, which may be deleted when the run has ended. Eight views,
-since more bring little: over 40 splits of the training pictures below, the best epoch has on average
-90.4% of the held-out ones right with 1 view, 90.9 with 2, 91.5 with 4, 91.8 with 8 and 92.1 with 16 (each
-with a standard error of 0.5; benchmarks/views.py), and the time grows with their number. With --views=0
-the frozen network runs in every epoch, on windows that are new each time.
+A frozen network makes the same features of the same picture, so --mode=linear computes them once: of --views
+augmented views of each training picture, which epochs visit in turn, and of those held out. They are kept in
+features/ in the work folder, which may be deleted when the run has ended. The time grows with the number of views,
+and more than eight bring little: with 1, 2, 4, 8 and 16 of them 90.4, 90.9, 91.5, 91.8 and 92.1% of held-out pictures
+were right (standard errors 0.5; benchmarks/views.py). With --views=0 the frozen network runs in every epoch, on
+windows that are new each time.
 
-With ImageNet's ResNet-18 a linear probe has over 15 points in 100 more right than the same network
-from scratch, on four classes of CIFAR-10 at 96 pixels, 100 pictures of each to learn from and 250 to
-test on (recipes/results/finetune-probe and finetune-scratch: flags, logs, figures).
+With ImageNet's ResNet-18 a linear probe has over 15 points in 100 more right than the same network from scratch, on
+four classes of CIFAR-10 at 96 pixels, 100 pictures of each to learn from and 250 to test on
+(recipes/results/finetune-probe and finetune-scratch: flags, logs, figures).
 From CIFAR-10 as zips of train/<class>/<number>.webp and test/...:
 
     for split, many in (("train", 100), ("test", 250)):
@@ -41,13 +39,12 @@ From CIFAR-10 as zips of train/<class>/<number>.webp and test/...:
             pictures = (n for n in archive.namelist() if n.startswith(f"{split}/{label}/") and n[-1] != "/")
             archive.extractall("cifar4", sorted(pictures)[:many])
 
-The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
-curves.png, left_out.txt, features/ (linear), checkpoint-*.npz, best.weights.h5, confusion.png,
-mistakes.png (the test pictures of highest loss), model.keras (raw pictures in, probabilities out; with
-its contract: class names, sizes, accuracy) and final.json: correct, examples, accuracy (of the test
-pictures; a share, 0 to 1), per_class (of each class its examples and correct), holdout_accuracy, best_epoch, epochs (of
-training), stopped_early, pictures (training), left_out (files that cannot be read as pictures),
-parameters (that trained), weights_sha256, seconds (training).
+The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/, curves.png, left_out.txt,
+features/ (linear), checkpoint-*.npz, best.weights.h5, confusion.png, mistakes.png (the test pictures of highest
+loss), model.keras (raw pictures in, probabilities out; with its contract: class names, sizes, accuracy) and
+final.json: correct, examples, accuracy (of the test pictures; a share, 0 to 1), per_class (of each class its examples
+and correct), holdout_accuracy, best_epoch, epochs (of training), stopped_early, pictures (training), left_out (files
+that cannot be read as pictures), parameters (that trained), weights_sha256, seconds (training).
 """
 
 import dataclasses
@@ -105,12 +102,7 @@ flags.DEFINE_integer(
     "network runs in every epoch.",
     lower_bound=0,
 )
-flags.DEFINE_integer(
-    "epochs",
-    30,
-    "At most. Of few pictures an epoch has several passes: at least 10 updates.",
-    lower_bound=1,
-)
+flags.DEFINE_integer("epochs", 30, "At most; of at least ten updates each.", lower_bound=1)
 flags.DEFINE_integer("patience", 8, "Epochs without a better one before the end.", lower_bound=1)
 flags.DEFINE_float("holdout", 0.2, "Share of each class that is set aside: see above.", 0.01, 0.9)
 flags.DEFINE_enum(

@@ -75,9 +75,11 @@ def test_from_end_to_end_and_on(place, tmp_path):
     final = json.loads(ended.out.splitlines()[-1])
     assert final == json.loads((tmp_path / "run/final.json").read_text())
     assert final["boxes"] == 6 and final["pictures"] == 8 and final["canvas"] == [64, 96]
-    assert final["dropped"] == final["left_out"] == 1 and 0 <= final["ap"] <= final["ap50"] <= 1
+    assert (final["dropped"], final["left_out"]) == (1, 0) and 0 <= final["ap"] <= final[
+        "ap50"
+    ] <= 1
     assert final["right"] <= final["found"]
-    said = (tmp_path / "run/left_out.txt").read_text()
+    said = (tmp_path / "run/left_out_boxes.txt").read_text()
     assert said == "x/JPEGImages/00.jpg: a box of no area (5, 5, 5, 9)\n"
     for name in ("curves.png", "boxes.png", "flags.txt", "versions.txt"):
         assert (tmp_path / "run" / name).stat().st_size

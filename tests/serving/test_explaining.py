@@ -1,7 +1,6 @@
 """The heat maps of an export are those of `evaluation.grad_cam`, for the picture that the network saw."""
 
 import io
-import pathlib
 import zipfile
 
 import keras
@@ -18,7 +17,6 @@ from keras_resnet.networks.layers import Layers
 from keras_resnet.serving import export
 
 tf = pytest.importorskip("tensorflow")
-DATA = pathlib.Path("/work/shared/data")
 
 
 def png(picture):
@@ -126,12 +124,11 @@ def test_a_network_whose_names_tell_no_stages_is_served_without(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the ImageNet sample is not on this machine")
-def test_heat_on_real_pictures(tmp_path):
-    [weights] = (DATA / "weights/imagenet_resnet18").glob("*.safetensors")
+def test_heat_on_real_pictures(shared, tmp_path):
+    weights = shared("weights/imagenet_resnet18/resnet18_torchvision_names.safetensors")
     model = keras_resnet.ResNet18(weights=str(weights))
     folder = export.save(model, tmp_path)
-    with zipfile.ZipFile(DATA / "imagenet_sample/imagenet_sample_145.zip") as pack:
+    with zipfile.ZipFile(shared("imagenet_sample/imagenet_sample_145.zip")) as pack:
         names = [name for name in pack.namelist() if name.endswith("JPEG")][::12]
         pictures = [Image.open(io.BytesIO(pack.read(name))).convert("RGB") for name in names]
     classes = [-1, 0, 207, *[-1] * (len(pictures) - 3)]
