@@ -127,7 +127,7 @@ BINDING = (
 )  # fmt: skip
 
 
-# An epoch's: with 30 photos and one update an epoch, training was over before it had begun.
+# In an epoch: with one, of 51 photos, --patience ended the training before anything was learned.
 LEAST_UPDATES = 10
 
 

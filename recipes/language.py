@@ -5,9 +5,9 @@
     python recipes/language.py --data=tinyshakespeare.txt --shortcut=none --workdir=runs/plain
 
 --data is a text file in UTF-8. Its first 90% are trained on, the next 5% decide which epoch's weights are kept, and the
-last 5% are looked at once, at the end. Each character but a part's first is told once, from all that the network can
-see before it (255 characters by default) or all that there are. The measure is the mean cross-entropy, in nats a
-character.
+last 5% are looked at once, at the end. Each part's characters but its first are predicted once each, from all that the
+network can see before them (255 characters by default) or all that there are. The measure is the mean cross-entropy, in
+nats a character.
 
 The network: an embedding, a causal convolution of 3, and for each of --dilations a pre-activated basic block (He 2016)
 of two causal convolutions of 3 that skip so many characters; a classifier at every position. AdamW with decoupled decay
@@ -18,7 +18,7 @@ bit.
 --baseline trains two peers of about the same size on as many characters, by the same optimizer, into the work folder's
 lstm/ and transformer/, and the plain net of equal depth into plain/. The LSTM's windows are a quarter as long and four
 times as many, since it computes one character after the other; in evaluation it sees as much as the network. The
-transformer sees --length characters at most: it tells each from half of them or more.
+transformer sees --length characters at most: it predicts each from half of them or more.
 
 --weights goes on from the model.keras of such a run, of a text of the same characters: --mode=frozen trains the
 classifier alone, last_stage the last block too, full all.

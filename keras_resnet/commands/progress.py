@@ -50,9 +50,12 @@ class Progress:
         return time.monotonic() - self._shown_at >= self._every
 
     def show(self, step: int, epoch: int, loss: float, *rest: float) -> None:
-        """Shows the running epoch's mean loss and, as `rest`, its metrics (accuracy in [0, 1]) and the share of the
-        time spent waiting for input ([0, 1]), which is told where it is 5% or more; examples a second, and time to
-        go."""
+        """Shows the running epoch's mean loss, its metrics, examples a second, and the time to go.
+
+        Args:
+            rest: the metrics (accuracy in [0, 1]), then the share of the time spent waiting for input, in [0, 1], which
+                is shown from 5% on.
+        """
         *values, waiting = rest
         now = self._shown_at = time.monotonic()
         self._marks = [*self._marks[-20:], (now, step)]

@@ -33,7 +33,7 @@ def decode(encoded: bytes, longest: float = LONGEST) -> Sound:
 
     Args:
         encoded: of a wav, or of any format that `soundfile` reads, where that is installed.
-        longest: seconds that are read; nothing is decoded of what says that it is longer.
+        longest: seconds; a file whose header states more is refused before it is decoded.
 
     Raises:
         ValueError: it cannot be read, holds no samples or some that are no finite numbers, or is too long; a clause to

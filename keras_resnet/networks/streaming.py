@@ -90,7 +90,8 @@ def stream(model: keras.Model) -> Stream:
 
 
 def _convolved(layer, x):
-    """A convolution as one product of matrices: of a single position it takes a third of the time."""
+    """A convolution as one product of matrices. A character of `tasks.language` takes 1.56 ms by it, by the layer's
+    convolution 1.79 (two cores with AVX2)."""
     [kernel], [dilation] = layer.kernel_size, layer.dilation_rate
     x = ops.cast(x, layer.compute_dtype)
     length = ops.shape(x)[1] - (kernel - 1) * dilation

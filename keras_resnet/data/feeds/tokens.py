@@ -63,9 +63,9 @@ def evaluation(
     last = len(tokens) - 1 - length
     starts = np.minimum(np.arange(0, last + length - context, length - context), last)
     places = starts[:, None] + np.arange(length)
-    # A place is told in the first window that has enough before it.
-    told = np.maximum.accumulate(places[:, -1])
-    weights = places > np.r_[-1, told[:-1]][:, None]
+    # A place counts in the first window that has enough context before it.
+    counted = np.maximum.accumulate(places[:, -1])
+    weights = places > np.r_[-1, counted[:-1]][:, None]
 
     def batches():
         for indices, real in zip(*draws.once(len(starts), batch_size), strict=True):

@@ -1,6 +1,5 @@
 """Pictures with boxes, in a folder or a zip: Pascal VOC's layout or COCO's JSON."""
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -110,21 +109,8 @@ def load(path: str | pathlib.Path, class_names: Sequence[str] | None = None) -> 
         ValueError: it is in neither layout, or no picture of it can be used.
         OSError: it is not there, or cannot be read.
     """
-    path = pathlib.Path(path)
     where = listing.printable(str(path))
-    if not path.exists():
-        raise FileNotFoundError(f"{where} is not there: {EXPECTED}.")
-    with contextlib.ExitStack() as closing:
-        if path.is_dir():
-            tree, read = listing.folder(path), lambda name: listing.read(path / name)
-        else:
-            try:
-                archive = closing.enter_context(listing.Archive(path))
-            except ValueError as error:
-                raise ValueError(f"{where} {error}: expected a whole one, or a folder.") from None
-            tree, read = archive.listing, archive.read
-        if remarks := tree.remarks():
-            logger.info(f"{where}: {remarks}")
+    with listing.opened(path, EXPECTED) as (tree, read):
         found = _voc(tree.files, read) or _coco(tree.files, read)
         if not found:
             raise ValueError(f"{where} holds no boxes: {EXPECTED}.")

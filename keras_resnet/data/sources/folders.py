@@ -36,20 +36,11 @@ def load(path: pathlib.Path, on_bad: str | None, held_out: str = "test") -> Sour
             root, names = (path, tree.files) if tree else (path.parent, [path.name])
             for name in names:
                 if tree is None or ("/" not in name and name.lower().endswith(".zip")):
-                    archives[name] = closing.enter_context(_open(root / name))
+                    archives[name] = closing.enter_context(listing.open_zip(root / name))
             trees = {name: archive.listing for name, archive in archives.items()}
         source = _source(path, trees, archives, on_bad, held_out)
         closing.pop_all()
     return source
-
-
-def _open(archive):
-    try:
-        return listing.Archive(archive)
-    except ValueError as error:
-        raise ValueError(
-            f"{listing.printable(str(archive))} {error}: expected a whole one, or a folder."
-        ) from None
 
 
 def _source(path, trees, archives, on_bad, held_out):

@@ -6,12 +6,16 @@ It imports the standard library alone: client.py takes it along.
 
 import contextlib
 import errno
+import logging
 import os
+import pathlib
 import re
 import stat
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
@@ -236,6 +240,51 @@ class Archive:
 
     def __exit__(self, *_):
         self.close()
+
+
+def open_zip(path: str | os.PathLike) -> Archive:
+    """A zip that a user named.
+
+    Raises:
+        ValueError: it is damaged; a sentence.
+        OSError: it cannot be read.
+    """
+    try:
+        return Archive(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{printable(str(path))} {error}: expected a whole one, or a folder."
+        ) from None
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike, expected: str
+) -> Iterator[tuple[Listing, Callable[[str], bytes]]]:
+    """What a folder or a zip holds, and what reads a file of it by its name there; a context. Remarks are logged.
+
+    Args:
+        path: of a folder or a zip, which is read in place.
+        expected: what should be there, the end of the sentence where there is nothing.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: the zip is damaged.
+        OSError: it cannot be read.
+    """
+    path = pathlib.Path(path)
+    where = printable(str(path))
+    if not path.exists():
+        raise FileNotFoundError(f"{where} is not there: {expected}.")
+    with contextlib.ExitStack() as closing:
+        if path.is_dir():
+            tree, reader = folder(path), lambda name: read(path / name)
+        else:
+            archive = closing.enter_context(open_zip(path))
+            tree, reader = archive.listing, archive.read
+        if remarks := tree.remarks():
+            logger.info(f"{where}: {remarks}")
+        yield tree, reader
 
 
 def _members(infos):

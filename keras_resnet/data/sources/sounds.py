@@ -1,6 +1,5 @@
 """Recordings with labels, in a folder or a zip: by class folders, or by names as in the Free Spoken Digit Dataset."""
 
-import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -97,21 +96,8 @@ def load(path: str | pathlib.Path, rate: int | None = None) -> Recordings:
         ValueError: no wav can be read, or neither folders nor names tell classes.
         OSError: it is not there, or cannot be read.
     """
-    path = pathlib.Path(path)
     where = listing.printable(str(path))
-    if not path.exists():
-        raise FileNotFoundError(f"{where} is not there: {EXPECTED}, in a folder or a zip.")
-    with contextlib.ExitStack() as closing:
-        if path.is_dir():
-            tree, read = listing.folder(path), lambda name: listing.read(path / name)
-        else:
-            try:
-                archive = closing.enter_context(listing.Archive(path))
-            except ValueError as error:
-                raise ValueError(f"{where} {error}: expected a whole one, or a folder.") from None
-            tree, read = archive.listing, archive.read
-        if remarks := tree.remarks():
-            logger.info(f"{where}: {remarks}")
+    with listing.opened(path, f"{EXPECTED}, in a folder or a zip") as (tree, read):
         names = [name for name in tree.files if name.lower().endswith(SUFFIX)]
         if not names:
             raise ValueError(f"{where} holds no recordings ({SUFFIX}): {EXPECTED}.")
