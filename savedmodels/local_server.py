@@ -156,8 +156,8 @@ async def serve(folder: str | None) -> dict:
             model.find()
         except Refusal:
             raise ValueError(
-                f"{model.name} has no version that can be served: its folder holds folders named 1, "
-                "2, ... as savedmodels/export.py writes them."
+                f"{model.name} has no version that can be served: expected folders named 1, 2, ... in "
+                "its base path, as savedmodels/export.py writes them."
             ) from None
     service = Service(models, FLAGS.max_request_bytes, keras_resnet.__version__)
 
