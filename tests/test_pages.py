@@ -1,8 +1,10 @@
 """Every block of code on a page is typed by this test, or says above it why none does."""
 
+import ast
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -91,6 +93,16 @@ def test_a_page_that_is_wrong_is_found(tmp_path):
         )  # fmt: skip
         assert ended.returncode != 0
         (tmp_path / "bin").rename(tmp_path / f"bin {block[0]}")
+
+
+def test_extras_on_the_page_for_installing_are_those_of_setup_py():
+    tree = ast.parse((pages.ROOT / "setup.py").read_text("utf-8"))
+    [extras] = [
+        node.value for node in ast.walk(tree) if getattr(node, "arg", None) == "extras_require"
+    ]
+    text = (pages.ROOT / "docs/install.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(key.value for key in extras.keys)
 
 
 def test_names_on_the_page_for_migration_are_those_that_weights_are_exchanged_by():
