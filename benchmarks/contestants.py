@@ -53,6 +53,7 @@ def work(run):
     """The worker's command: ``run(spec, gate)`` with the spec that it was started with; says why it fails."""
     spec, gate = json.loads(sys.argv[1]), Gate()
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    os.environ |= spec.get("environment", {})
     try:
         run(spec, gate)
     except Exception as error:

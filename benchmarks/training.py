@@ -6,6 +6,7 @@
 
 imagenet  ResNet-50 (the paper's) at 224, batch 16: keras.applications by fit, ours, PyTorch
 cifar     ResNet-20, batch 128: our network with Keras' batch normalisation by fit, ours, PyTorch
+          (TensorFlow's with the convolutions of oneDNN, as our commands ask for, but for ours-no-onednn)
 startup   importing, and building ResNet-152, in fresh processes
 depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), the same net flat, and flat with
           Keras' batch normalisation; takes minutes and gigabytes, so only if asked
@@ -41,13 +42,18 @@ TRAINING = {  # the arguments of contestants.py
     "stock": {"contestant": "stock", "precision": "float32"},
     "flat": {"contestant": "ours", "precision": "float32", "flat": True},
     "ours": {"contestant": "ours", "precision": "float32"},
+    "ours-no-onednn": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    },
     "ours-bfloat16": {"contestant": "ours", "precision": "mixed_bfloat16"},
     "torch": {"contestant": "torch_loop", "compile": False},
     "torch-compile": {"contestant": "torch_loop", "compile": True},
 }
 SECTIONS = {  # who runs in it; the first is the 1.0
-    "imagenet": ("keras", "ours", "ours-bfloat16", "torch", "torch-compile"),
-    "cifar": ("stock", "ours", "ours-bfloat16", "torch", "torch-compile"),
+    "imagenet": ("keras", "ours", "ours-no-onednn", "ours-bfloat16", "torch", "torch-compile"),
+    "cifar": ("stock", "ours", "ours-no-onednn", "ours-bfloat16", "torch", "torch-compile"),
     "startup": ("keras", "ours"),
     "depth": ("stock", "flat", "ours"),
 }

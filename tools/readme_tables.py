@@ -281,6 +281,7 @@ CONTESTANTS = {
     "stock": "our network with Keras' batch normalisation, `fit`",
     "flat": "our network written flat",
     "ours": "**ours**",
+    "ours-no-onednn": "ours, without oneDNN's convolutions",
     "ours-bfloat16": "**ours, mixed_bfloat16**",
     "bound-float32": "ours, its convolutions and their gradients alone",
     "bound-bfloat16": "ours, its convolutions and their gradients alone, bfloat16",

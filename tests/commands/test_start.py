@@ -107,3 +107,17 @@ def test_a_keras_json_with_channels_first_changes_nothing(run_python, tmp_path):
         "print(keras_resnet.ResNet20(classes=2).input_shape)"
     )
     assert run_python(text, env={"KERAS_HOME": str(tmp_path)}) == "(None, 32, 32, 3)\n"
+
+
+@pytest.mark.parametrize("set_before, expected", [(None, "1"), ("0", "0")])
+def test_convolutions_are_onednns_unless_the_caller_says_otherwise(
+    set_before, expected, run_python, monkeypatch
+):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if set_before:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", set_before)
+    text = (
+        "import os; from keras_resnet.commands import start; start.prepare('x', keras=False)\n"
+        "print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    )
+    assert run_python(text) == expected + "\n"
