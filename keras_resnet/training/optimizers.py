@@ -6,6 +6,8 @@ shrinks by rate x decay beside the update. Both leave out tensors of rank 1 and 
 norms' gammas and betas.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -75,6 +77,8 @@ class AdamW(_Kernels, keras.optimizers.AdamW):
     Args:
         learning_rate: float, or a Keras schedule.
         weight_decay: 0 or more.
+        factors: a variable's path -> what the rate is multiplied by where it is updated (not where it decays), as 0.1
+            for layers that are trained already, below a head that is not; of others 1.
         **kwargs: as `keras.optimizers.AdamW`; `global_clipnorm` clips the gradient of the whole batch, under any
             strategy.
 
@@ -82,10 +86,30 @@ class AdamW(_Kernels, keras.optimizers.AdamW):
         ValueError: the decay is negative.
     """
 
-    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.01, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        *,
+        factors: Mapping[str, float] = MappingProxyType({}),
+        **kwargs,
+    ):
         if weight_decay < 0:
             raise ValueError(f"weight_decay must be 0 or more; got {weight_decay}.")
         super().__init__(learning_rate, weight_decay, **kwargs)
+        self.factors = dict(factors)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        super().build(variables)
+        self._factors = [self.factors.get(variable.path, 1.0) for variable in variables]
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """One tensor's update: `gradient` has the shape of `variable`, `learning_rate` is a scalar tensor."""
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "factors": self.factors}
 
 
 @keras.saving.register_keras_serializable("keras_resnet")

@@ -149,6 +149,30 @@ def test_adamw_equals_torch_with_a_group_without_decay():
         np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_adamw_with_factors_equals_torch_with_groups_of_other_rates():
+    torch = pytest.importorskip("torch", reason="the reference is PyTorch's AdamW")
+    rng = np.random.default_rng(6)
+    values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (2, 3), (5,)]]
+    variables = [keras.Variable(value, name=f"v{i}") for i, value in enumerate(values)]
+    factors = {variables[0].path: 0.1, variables[2].path: 0.0}
+    optimizer = optimizers.AdamW(RATE, 0.0, epsilon=1e-12, factors=factors)
+    tensors = [torch.tensor(value, requires_grad=True) for value in values]
+    groups = [{"params": [t], "lr": RATE * f} for t, f in zip(tensors, (0.1, 1, 0), strict=True)]
+    reference = torch.optim.AdamW(groups, eps=1e-12, weight_decay=0.0)
+    for _ in range(4):
+        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+    for variable, tensor in zip(variables, tensors, strict=True):
+        got = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(variables[2]), values[2])
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.factors == factors
+
+
 def test_adamw_goes_through_its_configuration():
     again = keras.optimizers.deserialize(
         keras.optimizers.serialize(optimizers.AdamW(RATE, DECAY, beta_2=0.99))
