@@ -1,6 +1,7 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import augment as augment
+from . import canvas as canvas
 from . import containers as containers
 from . import dataset as dataset
 from . import draws as draws

@@ -5,7 +5,9 @@ its header says how large it is.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from keras_resnet.data import images
 
@@ -14,11 +16,35 @@ if TYPE_CHECKING:
 
 REASONS = ("", "empty", "unknown_format", "too_large", "undecodable")  # why a picture is not valid
 VALID, _EMPTY, _UNKNOWN, _TOO_LARGE, _UNDECODABLE = range(len(REASONS))  # places in it
+_NO_SIZE = np.zeros(2, np.int32)
+
+
+class Decoded(NamedTuple):
+    """What became of N files, M of them valid.
+
+    Args:
+        places: int32 [M], which are valid.
+        pictures: float32 [M,...], of these.
+        reasons: int32 [N], index in `REASONS`.
+        sizes: int32 [M,2], height and width as in the file.
+    """
+
+    places: "tf.Tensor"
+    pictures: "tf.Tensor"
+    reasons: "tf.Tensor"
+    sizes: "tf.Tensor"
 
 
 def decode_batch(
     encoded: "tf.Tensor", shape: tuple[int, int, int], view: Callable, webp: bool = False
 ) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+    """`decode_files` without the sizes."""
+    return decode_files(encoded, shape, view, webp)[:3]
+
+
+def decode_files(
+    encoded: "tf.Tensor", shape: tuple[int, int, int], view: Callable, webp: bool = False
+) -> Decoded:
     """Decodes files side by side on all cores.
 
     An operation that fails stops a graph, but for tf.data's, which leave the element out: what is missing in the end
@@ -26,13 +52,9 @@ def decode_batch(
 
     Args:
         encoded: string [N], JPEG or PNG files.
-        shape: (size, size, C) of a picture that `view` returns.
-        view: uint8 [H,W,C] -> uint8 [size,size,C]: see `data.views`.
+        shape: (height, width, C) of a picture that `view` returns.
+        view: uint8 [H,W,C] -> uint8 of that shape: see `data.views` and `data.canvas`.
         webp: WebP files too.
-
-    Returns:
-        Places int32 [M] of the valid ones, their pictures float32 [M,size,size,C], and the index in `REASONS` of each
-        file, int32 [N].
     """
     import tensorflow as tf
 
@@ -40,27 +62,29 @@ def decode_batch(
     blank = tf.zeros(shape, tf.uint8)
 
     def decode(place, file):
-        reason, picture = _decode(file, shape[-1], webp, view, blank)
-        return place, reason, tf.ensure_shape(picture, shape)
+        reason, picture, size = _decode(file, shape[-1], webp, view, blank)
+        return place, reason, tf.ensure_shape(picture, shape), size
 
     found = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
     found = found.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     found = found.ignore_errors()
-    last = tf.data.Dataset.from_tensors((count, tf.constant(_UNDECODABLE), blank))  # never none
+    last = tf.data.Dataset.from_tensors(
+        (count, tf.constant(_UNDECODABLE), blank, _NO_SIZE)
+    )  # never none
     found = found.concatenate(last).batch(tf.cast(count, tf.int64) + 1)
     options = tf.data.Options()
     options.autotune.enabled = False
-    places, reasons, pictures = found.with_options(options).get_single_element()
+    places, reasons, pictures, sizes = found.with_options(options).get_single_element()
     valid = tf.equal(reasons, VALID)
     reasons = tf.tensor_scatter_nd_update(
         tf.fill([count], _UNDECODABLE), places[:-1, None], reasons[:-1]
     )
     pictures = tf.cast(tf.boolean_mask(pictures, valid), tf.float32)
-    return tf.boolean_mask(places, valid), pictures, reasons
+    return Decoded(tf.boolean_mask(places, valid), pictures, reasons, tf.boolean_mask(sizes, valid))
 
 
 def _decode(file, channels, webp, view, blank):
-    """(index in `REASONS`, `view` of its picture) of one file; fails where it cannot be decoded."""
+    """(index in `REASONS`, `view` of its picture, its size) of one file; fails where it cannot be decoded."""
     import tensorflow as tf
 
     def jpeg():
@@ -87,13 +111,14 @@ def _decode(file, channels, webp, view, blank):
         """As `data.images.decode` refuses what is too large."""
 
         def seen():
-            return VALID, view(tf.ensure_shape(pixels(), [None, None, channels]))
+            picture = tf.ensure_shape(pixels(), [None, None, channels])
+            return VALID, view(picture), tf.shape(picture)[:2]
 
         count = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
         held = images.PIXELS_PER_BYTE * tf.cast(tf.strings.length(file), tf.int64)
         most = tf.minimum(tf.cast(images.MAX_PIXELS, tf.int64), images.FREE_PIXELS + held)
         too_large = (count > most) | (count * scans > images.MAX_SCANNED_PIXELS)
-        return tf.cond(too_large, lambda: (_TOO_LARGE, blank), seen)
+        return tf.cond(too_large, lambda: (_TOO_LARGE, blank, _NO_SIZE), seen)
 
     head = tf.strings.substr(file, 0, 12) + b"\0" * 12  # a substring must begin within
 
@@ -101,13 +126,13 @@ def _decode(file, channels, webp, view, blank):
         return tf.equal(tf.strings.substr(head, first, len(text)), text)
 
     cases = [
-        (tf.equal(tf.strings.length(file), 0), lambda: (_EMPTY, blank)),
+        (tf.equal(tf.strings.length(file), 0), lambda: (_EMPTY, blank, _NO_SIZE)),
         (begins(b"\xff\xd8\xff"), jpeg),
         (begins(b"\x89PNG\r\n\x1a\n"), png),
     ]
     if webp:
         cases.append((begins(b"RIFF") & begins(b"WEBP", 8), webp_picture))
-    return tf.case(cases, default=lambda: (_UNKNOWN, blank))
+    return tf.case(cases, default=lambda: (_UNKNOWN, blank, _NO_SIZE))
 
 
 def _numbers(file, first, count, dtype, little_endian=True):
