@@ -19,6 +19,7 @@ PLACES = {
     "transfer": ["docs/transfer.md"],
     "language": ["docs/language.md"],
     "speech": ["docs/speech.md"],
+    "detection": ["docs/detection.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

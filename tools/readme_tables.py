@@ -27,7 +27,16 @@ from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools.run_tables import finals, imagenet, language, machine, read_flags, speech, transfer
+from tools.run_tables import (
+    detection,
+    finals,
+    imagenet,
+    language,
+    machine,
+    read_flags,
+    speech,
+    transfer,
+)
 
 # He et al. 2015, Table 6: test error on CIFAR-10 in %.
 PAPER = {
@@ -322,6 +331,7 @@ TABLES = {
     "transfer": transfer,
     "language": language,
     "speech": speech,
+    "detection": detection,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

@@ -1,5 +1,5 @@
-"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py and
-speech.py.
+"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py,
+speech.py and detect.py.
 
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
 """
@@ -113,3 +113,28 @@ def speech(folder=RESULTS) -> str:
             f"| {100 * beside['accuracy']:.1f} | {where} |"
         )
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def detection(folder=RESULTS) -> str:
+    """Runs of recipes/detect.py, each with the forest that was trained beside it."""
+    lines = [
+        "| network | begun from | trains | parameters | pictures | AP50 | AP | right | found | minutes | on | log |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "ap50", "thresholds"):
+        begun = "random weights" if flags["weights"] == "none" else "trained weights"
+        plain = ", plain" if flags.get("shortcut") == "none" else ""
+        lines.append(
+            f"| {flags['model']}{plain} | {begun} | {flags['mode']} | {final['parameters']:,} | {final['pictures']} "
+            f"| {_precision(final)} | {final['seconds'] / 60:.0f} | {where} |"
+        )
+        if beside := final.get("baseline"):
+            lines.append(
+                f"| forest on colours | | | | {final['pictures']} | {_precision(beside)} | | {where} |"
+            )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def _precision(final):
+    right = f"{final['right']} of {final['boxes']}"
+    return f"{final['ap50']:.3f} | {final['ap']:.3f} | {right} | {final['found']}"

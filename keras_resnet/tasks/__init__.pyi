@@ -2,6 +2,8 @@
 
 from . import detected as detected
 from . import detection as detection
+from . import detection_baseline as detection_baseline
+from . import detection_export as detection_export
 from . import detection_losses as detection_losses
 from . import language as language
 from . import speech as speech

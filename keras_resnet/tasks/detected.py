@@ -113,16 +113,18 @@ def judged(
     boxed: Boxed,
     batches: Iterable[Evaluated],
     after_batch: Callable[[], None] = lambda: None,
+    levels: Sequence[detection.Level] | None = None,
 ) -> list[Raw]:
     """What a detector says of each picture, in order.
 
     Args:
-        net: as `detection.network` makes it.
+        net: as `detection.network` makes it, or its head as `detection.parted` gives it.
         boxed: the pictures.
-        batches: of them, as `feeds.boxes.evaluation` has them.
+        batches: of them, as `feeds.boxes.evaluation` has them; of a head, with the backbone's maps as pictures.
         after_batch: called after each.
+        levels: of the detector; None: those of `net`, which a head does not tell.
     """
-    levels, found = detection.levels(net), {}
+    levels, found = levels or detection.levels(net), {}
     for batch in batches:
         boxes, scores = decode(net.predict_on_batch(batch.pictures), levels)
         for row in np.flatnonzero(batch.weights > 0):

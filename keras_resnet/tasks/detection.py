@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from keras_resnet.networks import pyramids
+from keras_resnet.networks.flat import source
 from keras_resnet.networks.layers import Layers, building, data_format, format_of
 from keras_resnet.networks.layers import positions as sides_of
 from keras_resnet.networks.resizing import ResizeLike
@@ -129,6 +130,47 @@ def levels(model: keras.Model) -> tuple[Level, ...]:
         found.append(Level(stride, sides))
         sides = tuple(-(-side // 2) for side in sides)
     return tuple(found)
+
+
+@building()
+def parted(model: keras.Model) -> tuple[pyramids.Pyramid, keras.Model]:
+    """A detector in two, of the same layers: pictures -> {"P3": a map, ...}, its backbone; and a list of these maps,
+    finest first, -> its outputs.
+
+    Raises:
+        ValueError: `levels` refuses it.
+    """
+    maps = {}
+    for i, level in enumerate(levels(model)[:-MORE]):
+        lateral = model.get_layer(f"fpn_{i}_lateral")
+        maps[f"P{int(math.log2(level.stride))}"] = source(model, lateral)
+    name = model.name.removesuffix("_detector")
+    backbone = pyramids.Pyramid(model.input, maps, name=f"{name}_pyramid")
+    return backbone, keras.Model(list(maps.values()), model.output, name=model.name)
+
+
+@building()
+def reclassed(model: keras.Model, classes: int) -> keras.Model:
+    """A copy of a detector for other things: random where it tells classes apart, with the same weights elsewhere.
+
+    Args:
+        model: as `network` makes it.
+        classes: K of the copy, at least 1.
+    """
+
+    def clone(layer):
+        config = layer.get_config()
+        if layer.name == "classes_conv":
+            config["filters"] = classes
+        elif layer.name.startswith("classes_of_stride_"):
+            config["target_shape"] = (*layer.target_shape[:-1], classes)
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    for layer in copy.layers:
+        if layer.weights and layer.name != "classes_conv":
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return copy
 
 
 def _numbers(backbone):

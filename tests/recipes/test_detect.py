@@ -2,7 +2,7 @@
 
 import io
 import json
-import pathlib
+import signal
 
 import child
 import keras
@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from keras_resnet import weights
+from keras_resnet.serving import saved_model
 from keras_resnet.tasks import detection
-from keras_resnet.training import checkpoints, logs
+from keras_resnet.training import logs
 from tests.data.sources.test_boxes import note
 from tests.data.sources.test_sounds import zipped
 
@@ -42,43 +43,60 @@ def scene(rng):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A zip of 8 pictures to train on, 3 to choose by and 3 to test on; one box has no area."""
+    """A zip of 9 pictures to train on, 3 to choose by and 3 to test on; one box has no area, and one picture to train
+    on is one of those to test on."""
     rng, files, names = np.random.default_rng(0), {}, []
-    for i in range(14):
+    for i in range(15):
         encoded, things = scene(rng)
         wrong = [("disc", 5, 5, 5, 9)] if i == 0 else []
         files[f"x/JPEGImages/{i:02}.jpg"] = encoded
         files[f"x/Annotations/{i:02}.xml"] = note(*things, *wrong, size=(64, 96))
         names.append(f"{i:02}")
-    for split, part in (("train", names[:8]), ("val", names[8:11]), ("test", names[11:])):
+    files["x/JPEGImages/08.jpg"] = files["x/JPEGImages/14.jpg"]
+    for split, part in (("train", names[:9]), ("val", names[9:12]), ("test", names[12:])):
         files[f"x/ImageSets/Main/{split}.txt"] = "\n".join(part).encode()
     return zipped(tmp_path_factory.mktemp("detect") / "x.zip", files)
 
 
+def start(folder, *flags):
+    return child.Child(folder, child.run_recipe, *flags, recipe=RECIPE)
+
+
 def run(folder, *flags):
-    return child.Child(folder, child.run_recipe, *flags, recipe=RECIPE).wait()
+    return start(folder, *flags).wait()
 
 
 def flags(place, workdir, *more):
     return (
         f"--data={place}", f"--workdir={workdir}", "--mode=full", "--size=96", "--width=16", "--batch_size=4",
-        "--epochs=2", *more,
+        "--epochs=2", "--stages=3,4", *more,
     )  # fmt: skip
+
+
+def ends_alike(folder, workdir, *flags):
+    """Killed at its first checkpoint, and run again: what final.json says, and what was said meanwhile."""
+    every = (*flags, f"--workdir={workdir}", "--checkpoint_seconds=0")
+    assert start(folder, *every).kill_at(workdir, 1).code == -signal.SIGKILL
+    again = run(folder, *every)
+    assert again.code == 0 and "Resuming at step" in again.err, again.err
+    return json.loads(again.out.splitlines()[-1]), again.err
 
 
 @pytest.mark.slow
 def test_from_end_to_end_and_on(place, tmp_path):
-    """One run, what it leaves, and the same run in two halves."""
-    ended = run(tmp_path, *flags(place, tmp_path / "run", "--checkpoint_seconds=0"))
+    """One run, what it leaves, the same run killed on the way, and one of its own weights, killed too."""
+    export, whole = f"--export={tmp_path}/served", flags(place, tmp_path / "run")
+    ended = run(tmp_path, *whole, "--baseline", export)
     assert ended.code == 0, ended.err
-    assert "14 pictures, boxes: disc 14, square 14; 8 train; 3 val; 3 test" in ended.err
+    assert "15 pictures, boxes: disc 15, square 15; 9 train; 3 val; 3 test" in ended.err
+    assert "1 pictures are also among those to test on" in ended.err
     final = json.loads(ended.out.splitlines()[-1])
     assert final == json.loads((tmp_path / "run/final.json").read_text())
     assert final["boxes"] == 6 and final["pictures"] == 8 and final["canvas"] == [64, 96]
-    assert (final["dropped"], final["left_out"]) == (1, 0) and 0 <= final["ap"] <= final[
-        "ap50"
-    ] <= 1
-    assert final["right"] <= final["found"]
+    assert (final["known"], final["dropped"], final["left_out"]) == (1, 1, 0)
+    for one in (final, final["baseline"]):
+        assert 0 <= one["ap"] <= one["ap50"] <= 1 and one["right"] <= one["found"]
+    assert final["baseline"]["ap50"] > 0.5  # discs and squares have colours of their own
     said = (tmp_path / "run/left_out_boxes.txt").read_text()
     assert said == "x/JPEGImages/00.jpg: a box of no area (5, 5, 5, 9)\n"
     for name in ("curves.png", "boxes.png", "flags.txt", "versions.txt"):
@@ -90,14 +108,26 @@ def test_from_end_to_end_and_on(place, tmp_path):
     assert contract.thresholds == final["thresholds"]
     model = weights.load(tmp_path / "run/model.keras", trust_config=True)
     levels = detection.levels(model)
-    assert [level.stride for level in levels] == [8, 16, 32, 64, 128]
+    assert [level.stride for level in levels] == [8, 16, 32, 64]
+    saved_model.load(tmp_path / "served/1")
 
-    newest = checkpoints.newest(tmp_path / "run")
-    pathlib.Path(newest.path).unlink()
-    again = run(tmp_path, *flags(place, tmp_path / "run", "--checkpoint_seconds=0"))
-    assert "Resuming at step 3 of 4" in again.err, again.err
-    resumed = json.loads(again.out.splitlines()[-1])
-    assert {**resumed, "seconds": 0} == {**final, "seconds": 0}
+    killed, _ = ends_alike(tmp_path, tmp_path / "killed", *whole, "--baseline")
+    assert {**killed, "seconds": 0} == {**final, "seconds": 0}
+
+    tuned = (
+        f"--data={place}",
+        f"--weights={tmp_path}/run/model.keras",
+        "--batch_size=4",
+        "--epochs=3",
+    )
+    ended = run(tmp_path, *tuned, f"--workdir={tmp_path}/tuned")
+    assert ended.code == 0, ended.err
+    probe = json.loads(ended.out.splitlines()[-1])
+    assert 0 < probe["parameters"] < final["parameters"] and probe["canvas"] == [64, 96]
+    killed, _ = ends_alike(tmp_path, tmp_path / "tuned_too", *tuned)
+    assert {**killed, "seconds": 0} == {**probe, "seconds": 0}
+    ended = run(tmp_path, *tuned, f"--workdir={tmp_path}/no", "--width=32")
+    assert ended.code == 2 and "--width is what --weights=" in ended.err
 
 
 MISTAKES = {

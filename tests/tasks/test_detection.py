@@ -192,3 +192,34 @@ def test_channels_first_has_the_same_positions():
 def test_other_networks(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_a_detector_in_two_says_what_the_whole_says():
+    net = detection.network(backbone(), 2, width=8, depth=1)
+    trunk, head = detection.parted(net)
+    x = np.random.default_rng(0).integers(0, 256, (1, *CANVAS, 3), "uint8")
+    maps = trunk(x)
+    assert list(maps) == ["P3", "P4", "P5"]
+    for key, value in head(list(maps.values())).items():
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(value), keras.ops.convert_to_numpy(net(x)[key])
+        )
+    both = {id(v) for part in (trunk, head) for v in part.variables}
+    assert both == {id(v) for v in net.variables}
+    assert len(trunk.variables) + len(head.variables) == len(net.variables)
+
+
+def test_a_copy_for_other_classes_keeps_all_but_what_tells_them_apart():
+    net = detection.network(backbone(), 2, width=8, depth=1)
+    copy = detection.reclassed(net, 5)
+    x = np.random.default_rng(0).integers(0, 256, (1, *CANVAS, 3), "uint8")
+    one, other = net(x), copy(x)
+    assert other["classes"].shape == (*one["classes"].shape[:2], 5)
+    for key in ("boxes", "centers"):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(one[key]), keras.ops.convert_to_numpy(other[key])
+        )
+    assert detection.levels(copy) == detection.levels(net)
+    assert not {id(v) for v in copy.variables} & {id(v) for v in net.variables}
+    shares = 1 / (1 + np.exp(-keras.ops.convert_to_numpy(other["classes"])))
+    assert abs(shares.mean() - detection.PRIOR) < 0.005

@@ -1,6 +1,7 @@
 """Batches of pictures with boxes, on canvases of one size, on any backend: augmented for training, or each once."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,28 +57,82 @@ def training(
     """
     draw = draws.step(seed, len(boxed), batch_size, 0)
 
-    def example(index, step, position):
-        real = ~boxed.crowds[index]
-        picture, boxes = images.decode(boxed.pictures[index]), boxed.boxes[index][real]
-        if augment is None:
-            scene = scenes.fit(picture, boxes, canvas)
-        else:
-            scene = augment(picture, boxes, canvas, draws.generator(seed, step, position))
-        return scene.picture, targets(scene.boxes, boxed.labels[index][real][scene.kept])
-
     def batches():
-        step = start_step
-        while True:
-            indices = draw(step)[0]
+        for step in itertools.count(start_step):
             pictures, wanted = zip(
-                *(example(index, step, position) for position, index in enumerate(indices)),
+                *(
+                    _example(boxed, index, canvas, augment, (seed, step, position))
+                    for position, index in enumerate(draw(step)[0])
+                ),
                 strict=True,
             )
-            outputs = {key: np.stack([each[key] for each in wanted]) for key in wanted[0]}
-            yield np.stack(pictures), outputs
-            step += 1
+            yield np.stack(pictures), _stacked([targets(*one) for one in wanted])
 
     return batches()
+
+
+def views(
+    boxed: Boxed,
+    batch_size: int,
+    canvas: tuple[int, int],
+    targets: Callable[[np.ndarray, np.ndarray], Any],
+    network: Callable[[np.ndarray], Sequence[np.ndarray]],
+    *,
+    number: int,
+    augment: Callable[..., scenes.Scene] | None = None,
+    seed: int = 0,
+) -> Callable[[int], Iterator[tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]]]:
+    """As `training`, of what a frozen network makes of the pictures, which is computed here, once.
+
+    Of each picture `number` views are drawn; epoch e is of view e modulo that. View v of picture i is a function of
+    (seed, v, i). What the network makes is kept in memory as float16.
+
+    Args:
+        boxed, batch_size, canvas, targets, augment, seed: as `training`'s.
+        network: pictures uint8 [B,h,w,3] -> arrays [B,...].
+        number: of views, at least 1.
+
+    Returns:
+        ``start_step -> batches`` without end, (a tuple of float32 [B,...], {output: [B,...]}).
+
+    Raises:
+        ValueError: a batch size out of range.
+    """
+    draw = draws.step(seed, len(boxed), batch_size, 0)
+    per_epoch = draws.steps_per_epoch(len(boxed), batch_size)
+    made, wanted = [], []
+    for view in range(number):
+        parts = []
+        for first in range(0, len(boxed), batch_size):
+            indices = range(first, min(first + batch_size, len(boxed)))
+            examples = [_example(boxed, i, canvas, augment, (seed, view, i)) for i in indices]
+            wanted += [things for _, things in examples]
+            pictures = np.stack([picture for picture, _ in examples])
+            parts.append([x.astype(np.float16) for x in network(pictures)])
+        made.append([np.concatenate(each) for each in zip(*parts, strict=True)])
+
+    def batches(start_step):
+        for step in itertools.count(start_step):
+            view, indices = step // per_epoch % number, draw(step)[0]
+            things = [targets(*wanted[view * len(boxed) + index]) for index in indices]
+            yield tuple(x[indices].astype(np.float32) for x in made[view]), _stacked(things)
+
+    return batches
+
+
+def _example(boxed, index, canvas, augment, key):
+    """(picture on the canvas, (boxes, labels) that are learned)."""
+    real = ~boxed.crowds[index]
+    picture, boxes = images.decode(boxed.pictures[index]), boxed.boxes[index][real]
+    if augment is None:
+        scene = scenes.fit(picture, boxes, canvas)
+    else:
+        scene = augment(picture, boxes, canvas, draws.generator(*key))
+    return scene.picture, (scene.boxes, boxed.labels[index][real][scene.kept])
+
+
+def _stacked(wanted):
+    return {key: np.stack([each[key] for each in wanted]) for key in wanted[0]}
 
 
 def evaluation(boxed: Boxed, batch_size: int, canvas: tuple[int, int]) -> Iterator[Evaluated]:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_resnet.data import draws
 from keras_resnet.data.augment.boxes import FILL, BoxJitter
 from keras_resnet.data.feeds import boxes as feed
 from keras_resnet.data.sources.boxes import Boxed
@@ -66,3 +67,36 @@ def test_evaluation_sees_each_once():
         np.testing.assert_array_equal(batch.scales, 0.5)
         assert (batch.pictures[:, :, 32:] == FILL).all()
         assert (batch.pictures[:, :, :32] == 40 * batch.indices[:, None, None, None]).all()
+
+
+def test_views_are_computed_once_and_a_run_may_start_anywhere():
+    """As a loop over epochs and pictures makes them, by a network that returns the picture and its mean."""
+    calls = []
+
+    def network(pictures):
+        calls.append(len(pictures))
+        return pictures, pictures.mean((1, 2, 3))
+
+    source = boxed()
+    choices = {"number": 2, "augment": BoxJitter(), "seed": 3}
+    begin = feed.views(source, 2, CANVAS, first_two, network, **choices)
+    assert sum(calls) == 2 * len(source)
+    batches = begin(0)
+    got = [next(batches) for _ in range(8)]  # four epochs of two batches
+    assert sum(calls) == 2 * len(source)
+    order = draws.step(3, 5, 2, 0)
+    for step, ((pictures, means), wanted) in enumerate(got):
+        view = step // 2 % 2
+        for row, index in enumerate(order(step)[0]):
+            whole = np.full((48, 64, 3), 40 * index, np.uint8)
+            box = source.boxes[index][:1]
+            scene = BoxJitter()(whole, box, CANVAS, draws.generator(3, view, index))
+            np.testing.assert_array_equal(pictures[row], scene.picture)
+            assert means[row] == np.float16(scene.picture.mean())
+            expected = first_two(scene.boxes, np.zeros(len(scene.boxes)))
+            np.testing.assert_array_equal(wanted["boxes"][row], expected["boxes"])
+    assert pictures.dtype == means.dtype == np.float32
+    later = begin(5)
+    for one, other in zip(got[5:], later, strict=False):
+        np.testing.assert_array_equal(one[0][0], other[0][0])
+        np.testing.assert_array_equal(one[1]["boxes"], other[1]["boxes"])
