@@ -1,7 +1,10 @@
-"""`predict_bytes` of a server, TF Serving or ours, over REST or gRPC.
+"""A served network on TF Serving or our server, over REST or gRPC.
 
     predict = remote.persistent(remote.connect("http://localhost:8501", "resnet50"), retries=8)
     outputs = predict([pathlib.Path("cat.jpg").read_bytes()])
+
+Pictures, recordings (`SOUNDS`) and texts (`TEXTS`) are sent as a list, and each gets an answer; `TEXT` goes on from one
+prompt.
 
 It imports the standard library alone, gRPC `tensorflow-serving-api` besides: savedmodels/client.py takes it along.
 
@@ -23,8 +26,25 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-Predict = Callable[[list[bytes]], dict[str, list]]  # encoded pictures -> {output: list of rows}
+
+class Signature(NamedTuple):
+    """What is asked of a model: the signature's name, and its input; None: what is sent has several, by name."""
+
+    name: str
+    input: str | None
+
+
+PICTURES = Signature("predict_bytes", "image_bytes")  # encoded, bytes each
+SOUNDS = Signature("predict_bytes", "wav_bytes")
+TEXTS = Signature("predict_text", "text")  # str each
+TEXT = Signature(
+    "generate", None
+)  # {"prompt": str, "count": int, "temperature": float, "seed": int}
+
+# What is sent -> {output: list of rows}, of TEXT {"text": str}.
+Predict = Callable[[list[bytes] | list[str] | dict[str, Any]], dict[str, Any]]
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds before a retry; doubled each time
 PASSING = (429, 502, 503, 504)  # HTTP's codes for what may go well a moment later
@@ -40,7 +60,13 @@ class Unreached(OSError):
     """No answer; it may come at the next try."""
 
 
-def connect(server: str, model: str, version: int | None = None, timeout: float = 30.0) -> Predict:
+def connect(
+    server: str,
+    model: str,
+    version: int | None = None,
+    timeout: float = 30.0,
+    signature: Signature = PICTURES,
+) -> Predict:
     """`rest` or `grpc`, by the server's scheme.
 
     Args:
@@ -48,6 +74,7 @@ def connect(server: str, model: str, version: int | None = None, timeout: float 
         model: its name there.
         version: its number; None for the newest.
         timeout: of one request and its whole answer, seconds.
+        signature: what is asked: `PICTURES`, `SOUNDS`, `TEXTS` or `TEXT`.
 
     Raises:
         ValueError: another scheme, or an address that cannot be read.
@@ -58,9 +85,9 @@ def connect(server: str, model: str, version: int | None = None, timeout: float 
         plain = parts.hostname and (parts.port or True) and not set("@?#") & set(place)
         if plain and server.isprintable() and " " not in server:
             if scheme in ("http", "https"):
-                return rest(server, model, version, timeout)
+                return rest(server, model, version, timeout, signature)
             if scheme == "grpc":
-                return grpc(place, model, version, timeout)
+                return grpc(place, model, version, timeout, signature)
     raise ValueError(f"{server} is no address: expected http://host:8501 or grpc://host:8500.")
 
 
@@ -72,10 +99,10 @@ def persistent(
     """`predict` that is tried again where it was `Unreached`, after 0.1 s, 0.2 s ... 10 s, each shortened by chance to
     between half and all of it; `on_retry` is called before with the error and the seconds."""
 
-    def tried(pictures):
+    def tried(sent):
         for attempt in itertools.count():
             try:
-                return predict(pictures)
+                return predict(sent)
             except Unreached as error:
                 if attempt == retries:
                     raise
@@ -86,25 +113,45 @@ def persistent(
     return tried
 
 
-def answers(outputs: dict, top: int) -> list[dict]:
-    """A request's outputs, by picture: {classes, scores, indices}, each of its `top` best at most, or {error}."""
-    names = ("classes", "scores", "indices")
-    return [
-        {name: outputs[name][i][:top] for name in names} if valid else {"error": reason}
-        for i, (valid, reason) in enumerate(zip(outputs["valid"], outputs["reason"], strict=True))
-    ]
+def answers(outputs: dict[str, list], top: int) -> list[dict]:
+    """A request's outputs, one dict for each that was sent: {error} where it is not valid, else of a model that
+
+    - classifies: {classes, scores, indices}, each of its `top` best at most;
+    - finds things: {boxes, classes, scores} of all that were found, boxes as [left, top, right, bottom] in pixels;
+    - divides pictures: {shares: class -> share of the picture, the largest first, mask_bytes: a PNG of class numbers}.
+    """
+    rows = [{name: outputs[name][i] for name in outputs} for i in range(len(outputs["valid"]))]
+    return [_answer(row, top) if row["valid"] else {"error": row["reason"]} for row in rows]
 
 
-def rest(server: str, model: str, version: int | None = None, timeout: float = 30.0) -> Predict:
-    """``predict(encoded pictures) -> {output: list of rows}`` over REST, which raises `Refused` or `Unreached`; see
+def _answer(row, top):
+    if "mask_bytes" in row:
+        shares = sorted(zip(row["shares"], row["classes"], strict=True), key=lambda pair: -pair[0])
+        return {
+            "shares": {name: share for share, name in shares if share > 0},
+            "mask_bytes": row["mask_bytes"],
+        }
+    names = ("boxes", "classes", "scores") if "boxes" in row else ("classes", "scores", "indices")
+    most = row["count"] if "boxes" in row else top
+    return {name: row[name][:most] for name in names}
+
+
+def rest(
+    server: str,
+    model: str,
+    version: int | None = None,
+    timeout: float = 30.0,
+    signature: Signature = PICTURES,
+) -> Predict:
+    """``predict(what is sent) -> {output: list of rows}`` over REST, which raises `Refused` or `Unreached`; see
     `connect`."""
     place = urllib.parse.urlsplit(server)
     path = f"{place.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
     path += "" if version is None else f"/versions/{version}"
 
-    def predict(pictures):
-        encoded = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
-        body = json.dumps({"signature_name": "predict_bytes", "inputs": encoded}).encode()
+    def predict(sent):
+        inputs = sent if signature.input is None else [_written(item) for item in sent]
+        body = json.dumps({"signature_name": signature.name, "inputs": inputs}).encode()
         code, reason, content = _post(place, f"{path}:predict", body, timeout)
         try:
             answer = json.loads(content)
@@ -114,9 +161,17 @@ def rest(server: str, model: str, version: int | None = None, timeout: float = 3
             error = answer.get("error") if isinstance(answer, dict) else None
             sentence = str(error or content[:200].decode("utf-8", "replace").strip() or reason)
             raise _kind(code in PASSING, sentence)(f"{code} {' '.join(sentence[:1000].split())}")
-        return _checked(answer.get("outputs") if isinstance(answer, dict) else None, len(pictures))
+        outputs = answer.get("outputs") if isinstance(answer, dict) else None
+        if signature.input is None and isinstance(outputs, str):  # a single output stands alone
+            outputs = {"text": outputs}
+        return _checked(outputs, len(sent), signature)
 
     return predict
+
+
+def _written(item):
+    """As JSON has it."""
+    return {"b64": base64.b64encode(item).decode()} if isinstance(item, bytes) else item
 
 
 def _post(place, path, body, timeout):
@@ -154,9 +209,7 @@ def _post(place, path, body, timeout):
         while not late.is_set() and (part := response.read1(1 << 16)):
             length += len(part)
             if length > LONGEST:
-                raise Refused(
-                    f"an answer of more than {LONGEST} bytes: send fewer pictures at a time."
-                )
+                raise Refused(f"an answer of more than {LONGEST} bytes: send less at a time.")
             parts.append(part)
         if not late.is_set():
             if response.length:  # it was to have so many more
@@ -183,7 +236,13 @@ def _quiet():
     return quiet.start()
 
 
-def grpc(server: str, model: str, version: int | None = None, timeout: float = 30.0) -> Predict:
+def grpc(
+    server: str,
+    model: str,
+    version: int | None = None,
+    timeout: float = 30.0,
+    signature: Signature = PICTURES,
+) -> Predict:
     """The same over gRPC; `server` is host:port."""
     try:
         with _quiet():
@@ -205,15 +264,19 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
     channel = grpc.insecure_channel(server, options)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def predict(pictures):
+    def predict(sent):
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
-        request.model_spec.signature_name = "predict_bytes"
+        request.model_spec.signature_name = signature.name
         if version is not None:
             request.model_spec.version.value = version
-        request.inputs["image_bytes"].CopyFrom(
-            tf.make_tensor_proto(pictures, tf.string, [len(pictures)])
-        )
+        if signature.input is None:
+            dtypes = {"count": tf.int32, "seed": tf.int32, "temperature": tf.float32}
+            inputs = {k: tf.make_tensor_proto(v, dtypes.get(k)) for k, v in sent.items()}
+        else:
+            inputs = {signature.input: tf.make_tensor_proto(sent, tf.string, [len(sent)])}
+        for name, proto in inputs.items():
+            request.inputs[name].CopyFrom(proto)
         try:
             outputs = stub.Predict(request, timeout).outputs
         except grpc.RpcError as error:
@@ -225,8 +288,8 @@ def grpc(server: str, model: str, version: int | None = None, timeout: float = 3
             sizes = [dim.size for dim in proto.tensor_shape.dim]  # may be of more than it brings
             with contextlib.suppress(TypeError, ValueError, OverflowError):
                 if min(sizes, default=0) >= 0 and math.prod(sizes) <= LONGEST // 8:
-                    arrays[name] = _text(tf.make_ndarray(proto).tolist())
-        return _checked(arrays, len(pictures))
+                    arrays[name] = _text(tf.make_ndarray(proto).tolist(), name)
+        return _checked(arrays, len(sent), signature)
 
     return predict
 
@@ -237,12 +300,31 @@ def _kind(passing, sentence):
     return Unreached if passing and not too_large else Refused
 
 
-def _checked(outputs, count):
-    """The outputs of `count` pictures, if they are what `predict_bytes` is documented to give.
+def _checked(outputs, count, signature):
+    """The outputs for `count` things that were sent, if they are what the signature is documented to give.
 
     Raises:
         Refused: they are something else.
     """
+    if isinstance(outputs, dict):
+        if signature.input is None:
+            if isinstance(outputs.get("text"), str):
+                return outputs
+        else:
+            outputs = {name: _read(name, rows) for name, rows in outputs.items()}
+            if _fits(outputs, count):
+                return outputs
+    raise Refused(
+        f"the answer to {count} {_WORDS[signature]} is not what {signature.name} gives: is this a model of "
+        "keras-resnet's export?"
+    )
+
+
+_WORDS = {PICTURES: "pictures", SOUNDS: "recordings", TEXTS: "texts", TEXT: "inputs"}
+
+
+def _fits(outputs, count):
+    """Whether they are what `answers` reads."""
 
     def rows(name, fits):
         given = outputs.get(name)
@@ -254,23 +336,48 @@ def _checked(outputs, count):
     def a(*kinds):
         return lambda value: type(value) in kinds
 
-    if isinstance(outputs, dict):
-        first = outputs.get("classes")
-        chosen = len(first[0]) if isinstance(first, list) and first and a(list)(first[0]) else 0
-        if (
-            rows("classes", several(a(str)))
-            and rows("scores", several(lambda x: a(int, float)(x) and math.isfinite(x)))
-            and rows("indices", several(a(int)))
-            and rows("valid", a(bool))
-            and rows("reason", a(str))
-        ):
-            return outputs
-    raise Refused(
-        f"the answer to {count} pictures is not what predict_bytes gives: is this a model of export.py?"
+    def number(value):
+        return a(int, float)(value) and math.isfinite(value)
+
+    first = outputs.get("classes")
+    chosen = len(first[0]) if isinstance(first, list) and first and a(list)(first[0]) else 0
+    if "mask_bytes" in outputs:
+        special = rows("mask_bytes", a(bytes)) and rows("shares", several(number))
+    elif "boxes" in outputs:
+        special = (
+            rows("scores", several(number))
+            and rows("count", lambda most: a(int)(most) and 0 <= most <= chosen)
+            and rows(
+                "boxes",
+                several(lambda box: a(list)(box) and len(box) == 4 and all(map(number, box))),
+            )
+        )
+    else:
+        special = rows("scores", several(number)) and rows("indices", several(a(int)))
+    return (
+        special
+        and rows("classes", several(a(str)))
+        and rows("valid", a(bool))
+        and rows("reason", a(str))
     )
 
 
-def _text(rows):
+def _read(name, rows):
+    """An output of bytes as bytes, which travel as base64 over REST; whatever else is there as it is."""
+    if not name.endswith("_bytes") or not isinstance(rows, list):
+        return rows
+    found = []
+    for row in rows:
+        text = row.get("b64") if isinstance(row, dict) else None
+        try:
+            found.append(base64.b64decode(text, validate=True) if isinstance(text, str) else row)
+        except ValueError:
+            found.append(row)
+    return found
+
+
+def _text(rows, name):
     if isinstance(rows, list):
-        return [_text(row) for row in rows]
-    return rows.decode("utf-8", "replace") if isinstance(rows, bytes) else rows
+        return [_text(row, name) for row in rows]
+    is_text = isinstance(rows, bytes) and not name.endswith("_bytes")
+    return rows.decode("utf-8", "replace") if is_text else rows

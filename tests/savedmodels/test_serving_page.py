@@ -171,7 +171,7 @@ def test_the_heat_map_of_a_chosen_class_is_grad_cams(page, network):
             b"not a picture",
             "is no picture that the model reads: choose a JPEG or PNG file.",
         ),
-        ("empty.png", b"", "The file is empty."),
+        ("empty.png", b"", "The picture is empty."),
         ("cut.jpg", b"\xff\xd8\xff\xe0 and no more", "damaged"),
     ],
 )

@@ -9,7 +9,7 @@ from keras_resnet.serving.server import openapi
 # No script and no style but the files of these pages, and nothing from elsewhere.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -68,7 +68,7 @@ def addresses(described: dict) -> str:
 <a href="/openapi.json">openapi.json</a>.</p>
 {body}
 </main>
-<footer><a href="/">A picture's classes</a> · <a href="/metrics">Metrics</a></footer>
+<footer><a href="/">The page</a> · <a href="/metrics">Metrics</a></footer>
 </body>
 </html>
 """

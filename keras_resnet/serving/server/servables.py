@@ -127,7 +127,8 @@ class Servable:
 
         def call(inputs):
             outputs = function(**{k: tf.constant(v, dtypes[k]) for k, v in inputs.items()})
-            return {key: np.asarray(tensor.numpy()) for key, tensor in outputs.items()}
+            # With the dtype, since a single string's array would be no array of objects.
+            return {k: np.asarray(t.numpy(), t.dtype.as_numpy_dtype) for k, t in outputs.items()}
 
         return call
 
