@@ -13,7 +13,7 @@ import numpy as np
 _PERMUTATION, _CROPS, _HOLDOUT, WINDOW, _PICTURE, _RUNS, _WITHIN = range(7)
 _TOGETHER = 16  # runs among which pictures are shuffled
 _TRIES = 32  # of a Gamma number
-COLOUR, MIX, BETA, _STARTS, WRITING = range(10, 15)
+COLOUR, MIX, BETA, _STARTS, WRITING, WORDS = range(10, 16)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

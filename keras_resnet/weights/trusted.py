@@ -10,6 +10,7 @@ import keras
 
 from keras_resnet.networks.layers import building, fuse
 from keras_resnet.networks.log_mel import LogMel
+from keras_resnet.networks.ngrams import Bag, NGrams
 from keras_resnet.networks.repeat import Repeat
 from keras_resnet.networks.resizing import ResizeLike
 from keras_resnet.support import errors, keras_private
@@ -32,6 +33,8 @@ _REFUSED = (
 _OURS = {
     "keras_resnet>Repeat": (Repeat.__module__, "keras_resnet.repeat"),
     "keras_resnet>LogMel": (LogMel.__module__,),
+    "keras_resnet>NGrams": (NGrams.__module__,),
+    "keras_resnet>Bag": (Bag.__module__,),
     "keras_resnet>ResizeLike": (ResizeLike.__module__,),
 }
 _OPERATIONS = re.compile(
