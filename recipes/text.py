@@ -5,9 +5,9 @@
 
 --data is a file, a folder or a zip: tables (.csv, .tsv, .jsonl) with a class and a text a row, named as AG News'
 columns or in its order (class, title, description) or with the class last, where a classes.txt may name what numbers
-stand for; files of one text a line, one a class (rt-polarity.pos, rt-polarity.neg); or folders of .txt files, one a
-class. Files or folders called test are tested on. What is empty, no UTF-8, of other columns or of an unknown class is
-left out and counted, and so is a text to train on that is also in the test.
+stand for; files of one text a line, one a class (rt-polarity.pos, .neg); or folders of .txt files, one a class. Files
+or folders called test are tested on. What is empty, no UTF-8, of other columns or of an unknown class is left out and
+counted, and so is a text to train on that is also in the test.
 
 Two parts answer together, by the sum of their logits. The linear part is logistic regression on TF-IDF of words, pairs
 of words and pieces of words. The residual part has an embedding, which begins with what the words' neighbours in the
@@ -25,14 +25,14 @@ Manning 2012), to the same texts, and trains the plain net of equal depth. --wei
 such a run's model.keras and its words (--mode: what of it trains); the linear part is fitted to --data.
 
 It runs on `training.fit`: run again, after whatever stopped it, the same command goes on and ends with the same
-weights, bit for bit. The work folder gets flags.txt, versions.txt, left_out.txt, mistakes.tsv (the texts that were
-taken for another class: place, class, what for, how sure, text), confusion.png, final.json and, for several networks in
-a folder each, metrics.jsonl, tensorboard/, curves.png, checkpoint-*.npz and model.keras (strings in, probabilities
-out). final.json: correct, examples, accuracy (a share, 0 to 1), linear and alone (the same of the two parts, with p of
-McNemar's test against both together), baseline (the better of the usual ones on the same test; peers has both), plain
-(the plain net with the same linear part), texts (trained on), repeated (training texts that are in the test), left_out,
-parameters (that trained), weights_sha256 (of the residual part), seconds (training), seed; of --runs or --folds, seeds,
-networks (name -> the same) and as accuracy the mean over them. There p is the highest of the runs', or of all folds.
+weights, bit for bit. The work folder gets flags.txt, versions.txt, left_out.txt, mistakes.tsv (place, class, what the
+text was taken for, how sure, text), confusion.png, final.json and, for several networks in a folder each,
+metrics.jsonl, tensorboard/, curves.png, checkpoint-*.npz and model.keras (strings in, probabilities out). final.json:
+correct, examples, accuracy (a share), linear and alone (the same of the two parts, with p of McNemar's test against
+both together), baseline (the better of the usual ones on the same test; peers has both), plain (the plain net with the
+same linear part), texts (trained on), repeated (training texts that are in the test), left_out, parameters (that
+trained), weights_sha256 (of the residual part), seconds (training), seed; of --runs or --folds, seeds, networks (name
+-> the same) and as accuracy the mean over them. There p is the highest of the runs', or of all folds together.
 """
 
 import hashlib
@@ -143,13 +143,10 @@ def main() -> dict:
     final = finals[name]
     if len(splits) > 1:
         final = comparing.summed([answer["right"] for answer in answers], FLAGS.folds > 0)
-        final = named(final) | {
-            "seeds": [one["seed"] for one in finals.values()],
-            "networks": finals,
-        }
-    left_out = [*data.bad]
-    if not FLAGS.folds:
-        left_out += [f"{place}: is also in the test" for place in repeated]
+        seeds = [one["seed"] for one in finals.values()]
+        final = named(final) | {"seeds": seeds, "networks": finals}
+    also = () if FLAGS.folds else repeated
+    left_out = [*data.bad, *(f"{place}: is also in the test" for place in also)]
     final["left_out"] = len(left_out)
     files.write(workdir / "left_out.txt", "".join(f"{line}\n" for line in left_out))
     show(workdir, data, answers)
@@ -204,7 +201,11 @@ def divided(data):
 
 def linear_parts(train, test):
     """What does not depend on a network's seed: plain texts, out-of-fold scores, the linear part, the usual models."""
-    train, held = validated(train)
+    held = None  # what is evaluated after each epoch
+    if FLAGS.validate:
+        count = max(1, round(FLAGS.validate * len(train)))
+        rest, aside = draws.holdout(train.labels, count, FLAGS.seed)
+        train, held = train.subset(rest), train.subset(aside)
     plain = linear.plain(train.texts)
     parts = {"train": train, "held": held, "plain": plain}
     say(f"The linear part, on {len(train):,} texts, and five more for their scores.")
@@ -217,15 +218,6 @@ def linear_parts(train, test):
             for name, peer in linear.peers().items()
         }
     return parts
-
-
-def validated(train):
-    """(what is trained on, what is evaluated after each epoch or None)."""
-    if not FLAGS.validate:
-        return train, None
-    count = max(1, round(FLAGS.validate * len(train)))
-    rest, held = draws.holdout(train.labels, count, FLAGS.seed)
-    return train.subset(rest), train.subset(held)
 
 
 def network(test, seed, begun, parts, folder):

@@ -20,6 +20,7 @@ PLACES = {
     "language": ["docs/language.md"],
     "speech": ["docs/speech.md"],
     "detection": ["docs/detection.md"],
+    "text": ["docs/text.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

@@ -32,6 +32,7 @@ OPERANDS = {
 }
 _TITLES = {  # of modules
     "run": "The run",
+    "command_line": "The run",
     "networks": "The network, and how it sees pictures",
     "label_files": "Labels",
     "trusting": "Trust",

@@ -35,6 +35,7 @@ from tools.run_tables import (
     machine,
     read_flags,
     speech,
+    texts,
     transfer,
 )
 
@@ -332,6 +333,7 @@ TABLES = {
     "language": language,
     "speech": speech,
     "detection": detection,
+    "text": texts,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

@@ -1,5 +1,5 @@
 """The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py,
-speech.py and detect.py.
+speech.py, detect.py and text.py.
 
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
 """
@@ -138,3 +138,34 @@ def detection(folder=RESULTS) -> str:
 def _precision(final):
     right = f"{final['right']} of {final['boxes']}"
     return f"{final['ap50']:.3f} | {final['ap']:.3f} | {right} | {final['found']}"
+
+
+def texts(folder=RESULTS) -> str:
+    """Runs of recipes/text.py, each with its parts, the plain net and the usual linear models on the same test."""
+    lines = [
+        "| texts | tested on | blocks | right % | linear part % | residual part alone % | plain net in its place % "
+        "| usual linear model % | p against linear part | p against usual | on | log |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "linear", "alone"):
+        several = len(final.get("networks", ()))
+        if not several and (int(flags["runs"]) > 1 or int(flags["folds"])):
+            continue  # it is in the mean
+        tested = f"{final['examples'] // max(several, 1):,}"
+        if int(flags["folds"]):
+            tested = f"each of {final['examples']:,} once, {several} folds"
+        elif several:
+            tested += f", mean of seeds {', '.join(map(str, final['seeds']))}"
+        name = flags["data"].rpartition("/")[2]
+        usual, plain = final.get("baseline"), final.get("plain")
+        cells = [
+            name, tested, flags["depth"], _percent(final), _percent(final["linear"]),
+            _percent(final["alone"]), _percent(plain), _percent(usual), f"{final['linear']['p']:.2g}",
+            f"{usual['p']:.2g}" if usual else "",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} | {where} |")
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def _percent(figures):
+    return f"{100 * figures['accuracy']:.2f}" if figures else ""

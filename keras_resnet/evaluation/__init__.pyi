@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import comparing as comparing
 from . import grad_cam as grad_cam
 from . import plots as plots
 from . import scores as scores

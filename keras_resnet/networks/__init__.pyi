@@ -6,6 +6,7 @@ from . import fronts as fronts
 from . import layers as layers
 from . import log_mel as log_mel
 from . import models as models
+from . import ngrams as ngrams
 from . import pyramids as pyramids
 from . import repeat as repeat
 from . import resizing as resizing

@@ -10,6 +10,7 @@ from . import export as export
 from . import file_operations as file_operations
 from . import fold as fold
 from . import hearing as hearing
+from . import reading as reading
 from . import remote as remote
 from . import samples as samples
 from . import saved_model as saved_model

@@ -31,10 +31,10 @@ def save(
 
     Signatures, each of "text" string [N], N from 0 on:
 
-    - serving_default -> the `top` best, "classes" string, "scores" float32 and "indices" int32, all [N,top], best
-      first; "valid" bool [N] and "reason" string [N], one of `REASONS`: a text without any letter, digit, "!" or "?" is
+    - serving_default -> "probabilities" float32 [N,K].
+    - predict_text -> the `top` best, "classes" string, "scores" float32 and "indices" int32, all [N,top], best first;
+      "valid" bool [N] and "reason" string [N], one of `REASONS`: a text without any letter, digit, "!" or "?" is
       empty. Classes of what is not valid are "", its scores 0, its indices -1.
-    - probabilities -> "probabilities" float32 [N,K].
 
     Args:
         model: strings [B] -> probabilities [B,K], as `tasks.text.whole` makes it.
@@ -90,8 +90,8 @@ def _write(model, names, top, folder):
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [tf.TensorSpec([None], tf.string, "text")]
-    archive.add_endpoint("serving_default", answers, signature)
-    archive.add_endpoint("probabilities", lambda text: {"probabilities": shares(text)}, signature)
+    archive.add_endpoint("serving_default", lambda text: {"probabilities": shares(text)}, signature)
+    archive.add_endpoint("predict_text", answers, signature)
     archive.write_out(str(folder), verbose=False)
 
 

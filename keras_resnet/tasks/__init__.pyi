@@ -6,4 +6,6 @@ from . import detection_baseline as detection_baseline
 from . import detection_export as detection_export
 from . import detection_losses as detection_losses
 from . import language as language
+from . import linear as linear
 from . import speech as speech
+from . import text as text

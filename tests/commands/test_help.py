@@ -69,7 +69,7 @@ def test_presets_go_to_the_recipes_that_take_them():
     by_verb = {verb: {*known[verb]["presets"]} for verb in EVERY if known[verb]["presets"]}
     assert by_verb["train cifar10"] == {"demo", "paper", "short"}
     assert by_verb["train imagenet"] == files - by_verb["train cifar10"]
-    assert set(by_verb) == {"train cifar10", "train imagenet"}
+    assert set(by_verb) == {"train cifar10", "train imagenet", "train text"}
 
 
 def test_a_preset_stands_for_its_flagfile():

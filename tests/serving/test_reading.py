@@ -40,9 +40,9 @@ def test_served_as_trained(model, served, tmp_path):
     weights.save(model, tmp_path / "m.keras", weights.Contract(class_names=NAMES))
     again = weights.load(tmp_path / "m.keras", trust_config=True)
     np.testing.assert_allclose(text.judged(again, lines), shares, atol=1e-5)
-    found = served.signatures["probabilities"](text=tf.constant(lines))["probabilities"]
+    found = served.signatures["serving_default"](text=tf.constant(lines))["probabilities"]
     np.testing.assert_allclose(found, shares, atol=1e-5)
-    best = served.signatures["serving_default"](text=tf.constant(lines))
+    best = served.signatures["predict_text"](text=tf.constant(lines))
     order = np.argsort(-shares, axis=-1)[:, :2]
     np.testing.assert_array_equal(best["indices"], order)
     np.testing.assert_allclose(best["scores"], np.take_along_axis(shares, order, -1), atol=1e-5)
@@ -60,7 +60,7 @@ def test_what_is_no_text_is_refused_and_leaves_the_others_alone(served):
         "\N{SNOWMAN} Ünknown".encode(),
         "replaced \N{REPLACEMENT CHARACTER}".encode(),
     ]
-    serve = served.signatures["serving_default"]
+    serve = served.signatures["predict_text"]
     found = serve(text=tf.constant([good[0], *bad, *good[1:]]))
     assert found["reason"].numpy().tolist() == [b"", *(r.encode() for r in bad.values()), b"", b""]
     assert found["valid"].numpy().tolist() == [True] + [False] * len(bad) + [True] * 2

@@ -10,3 +10,4 @@ from . import reader as reader
 from . import sounds as sounds
 from . import stream as stream
 from . import tokens as tokens
+from . import words as words

@@ -9,5 +9,6 @@ from . import listing as listing
 from . import plain_text as plain_text
 from . import shards as shards
 from . import sounds as sounds
+from . import texts as texts
 from . import tfrecord as tfrecord
 from .by_name import load as load
