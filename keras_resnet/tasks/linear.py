@@ -5,11 +5,15 @@ usually taken for texts of so few examples.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from keras_resnet.networks import ngrams
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 STRENGTH = 5.0  # scikit-learn's C
 # unit, units in an n-gram, scikit-learn's name for that; all in two texts at least
@@ -22,7 +26,7 @@ def plain(texts: Sequence[str]) -> list[str]:
     return [text.decode() for text in ngrams.plain(list(texts)).numpy()] if len(texts) else []
 
 
-def machine(strength: float = STRENGTH):
+def machine(strength: float = STRENGTH) -> "Pipeline":
     """The model, to be fitted to plain texts: a scikit-learn Pipeline.
 
     Args:
@@ -60,7 +64,7 @@ def out_of_fold(
     return cross_val_predict(machine(strength), texts, labels, cv=folds, method="predict_log_proba")
 
 
-def network(fitted, classes: int) -> keras.Model:
+def network(fitted: "Pipeline", classes: int) -> keras.Model:
     """A fitted `machine` as a network: string [B] -> scores float32 [B,K], whose softmax are its probabilities.
 
     Args:
@@ -92,8 +96,8 @@ def network(fitted, classes: int) -> keras.Model:
     )
 
 
-def peers():
-    """{name: scikit-learn estimator} of plain texts, as is usual for few texts: logistic regression on TF-IDF of words,
+def peers() -> "dict[str, Pipeline]":
+    """{name: what is to be fitted to plain texts}, as is usual for few texts: logistic regression on TF-IDF of words,
     and on naive Bayes' ratios of words and pairs (Wang and Manning 2012)."""
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

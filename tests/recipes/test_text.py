@@ -153,6 +153,7 @@ def test_mistakes_are_one_sentence(mistake, place, tmp_path):
     given, sentence = MISTAKES[mistake]
     (tmp_path / "one.jsonl").write_text('{"label": 1, "text": "alone"}\n')
     given = [f.replace("=lines", f"={place}/lines") for f in given]
+    given = [f.replace("=one", f"={tmp_path}/one") for f in given]
     names = {f.partition("=")[0] for f in given}
     kept = [f for f in flags(place, tmp_path / "run") if f.partition("=")[0] not in names]
     ended = run(tmp_path, *kept, *given)
