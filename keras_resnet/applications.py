@@ -45,6 +45,8 @@ Args:
     shortcut: None for the network's in the table; "A", "B", "C" (paper, 3.3 and 4.1), "none", or a function of
         `keras_resnet.networks.blocks`.
     layers: `Layers`: activation, norm, initialiser and padding of all layers.
+    dilations: of each stage's 3x3 convolutions, as (1, 1, 2, 4); a stage that dilates does not stride (DeepLab). The
+        weights are those of the network without.
 
 Returns:
     A functional keras.Model: float32 [B,classes], or features.
@@ -135,6 +137,7 @@ def _named(network):
         preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
         shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None,
         layers: Layers = Layers(),
+        dilations: Sequence[int] | None = None,
     ) -> keras.Model:
         found = None if weights is None else weight_files.find(weights, network)
         if found is not None:
@@ -184,6 +187,8 @@ def _named(network):
             layers=layers,
             loop=spec.loop,
             name=name,
+            dilations=dilations,
+            strides=models.strides_beside(dilations),
         )
         if found is None:
             return model

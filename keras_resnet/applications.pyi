@@ -20,6 +20,7 @@ def ResNet18(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet18: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34(
@@ -28,6 +29,7 @@ def ResNet34(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet34: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50(
@@ -36,6 +38,7 @@ def ResNet50(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet50: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101(
@@ -44,6 +47,7 @@ def ResNet101(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet101: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152(
@@ -52,6 +56,7 @@ def ResNet152(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet152: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet50V1_5(
@@ -60,6 +65,7 @@ def ResNet50V1_5(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet50V1_5: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101V1_5(
@@ -68,6 +74,7 @@ def ResNet101V1_5(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet101V1_5: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152V1_5(
@@ -76,6 +83,7 @@ def ResNet152V1_5(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152v1_5",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet152V1_5: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet18V2(
@@ -84,6 +92,7 @@ def ResNet18V2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet18V2: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34V2(
@@ -92,6 +101,7 @@ def ResNet34V2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet34V2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50V2(
@@ -100,6 +110,7 @@ def ResNet50V2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet50V2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101V2(
@@ -108,6 +119,7 @@ def ResNet101V2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet101V2: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152V2(
@@ -116,6 +128,7 @@ def ResNet152V2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet152V2: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNet18D(
@@ -124,6 +137,7 @@ def ResNet18D(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet18D: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def ResNet34D(
@@ -132,6 +146,7 @@ def ResNet34D(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet34D: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet50D(
@@ -140,6 +155,7 @@ def ResNet50D(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet50d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet50D: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNet101D(
@@ -148,6 +164,7 @@ def ResNet101D(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet101d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet101D: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNet152D(
@@ -156,6 +173,7 @@ def ResNet152D(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet152d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet152D: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def ResNeXt50_32x4d(
@@ -164,6 +182,7 @@ def ResNeXt50_32x4d(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext50_32x4d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNeXt50_32x4d: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def ResNeXt101_32x8d(
@@ -172,6 +191,7 @@ def ResNeXt101_32x8d(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext101_32x8d",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNeXt101_32x8d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def WideResNet50_2(
@@ -180,6 +200,7 @@ def WideResNet50_2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "wideresnet50_2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """WideResNet50_2: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def WideResNet101_2(
@@ -188,6 +209,7 @@ def WideResNet101_2(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "wideresnet101_2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """WideResNet101_2: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def SEResNet50(
@@ -196,6 +218,7 @@ def SEResNet50(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet50",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """SEResNet50: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def SEResNet101(
@@ -204,6 +227,7 @@ def SEResNet101(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet101",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """SEResNet101: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def SEResNet152(
@@ -212,6 +236,7 @@ def SEResNet152(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet152",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """SEResNet152: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
 def PlainNet18(
@@ -220,6 +245,7 @@ def PlainNet18(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet18",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet18: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
 def PlainNet34(
@@ -228,6 +254,7 @@ def PlainNet34(
     classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet34",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet34: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
 def PlainNet20(
@@ -236,6 +263,7 @@ def PlainNet20(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet20",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet20: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def PlainNet32(
@@ -244,6 +272,7 @@ def PlainNet32(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet32",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet32: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def PlainNet44(
@@ -252,6 +281,7 @@ def PlainNet44(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet44",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet44: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def PlainNet56(
@@ -260,6 +290,7 @@ def PlainNet56(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet56",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet56: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def PlainNet110(
@@ -268,6 +299,7 @@ def PlainNet110(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "plainnet110",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """PlainNet110: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet20(
@@ -276,6 +308,7 @@ def ResNet20(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet20",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet20: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def ResNet32(
@@ -284,6 +317,7 @@ def ResNet32(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet32",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet32: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def ResNet44(
@@ -292,6 +326,7 @@ def ResNet44(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet44",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet44: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def ResNet56(
@@ -300,6 +335,7 @@ def ResNet56(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet56",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet56: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def ResNet110(
@@ -308,6 +344,7 @@ def ResNet110(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet110",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet110: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet1202(
@@ -316,6 +353,7 @@ def ResNet1202(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet1202",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet1202: 3 stages of 200-200-200 blocks, 32x32 pictures by default."""
 def ResNet20V2(
@@ -324,6 +362,7 @@ def ResNet20V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet20v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet20V2: 3 stages of 3-3-3 blocks, 32x32 pictures by default."""
 def ResNet32V2(
@@ -332,6 +371,7 @@ def ResNet32V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet32v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet32V2: 3 stages of 5-5-5 blocks, 32x32 pictures by default."""
 def ResNet44V2(
@@ -340,6 +380,7 @@ def ResNet44V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet44v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet44V2: 3 stages of 7-7-7 blocks, 32x32 pictures by default."""
 def ResNet56V2(
@@ -348,6 +389,7 @@ def ResNet56V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet56v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet56V2: 3 stages of 9-9-9 blocks, 32x32 pictures by default."""
 def ResNet110V2(
@@ -356,6 +398,7 @@ def ResNet110V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet110v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet110V2: 3 stages of 18-18-18 blocks, 32x32 pictures by default."""
 def ResNet1202V2(
@@ -364,5 +407,6 @@ def ResNet1202V2(
     classes: int = 10, classifier_activation: str | Callable | None = "softmax", name: str = "resnet1202v2",
     *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
     shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet1202V2: 3 stages of 200-200-200 blocks, 32x32 pictures by default."""

@@ -34,6 +34,7 @@ known (pictures left out, since they are also in another part), dropped and cut 
 parameters (that trained), weights_sha256, seconds (training).
 """
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -52,6 +53,7 @@ from keras_resnet import applications, training, weights
 from keras_resnet.commands import run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import draws, images
+from keras_resnet.data.augment import canvases
 from keras_resnet.data.augment.boxes import BoxJitter
 from keras_resnet.data.feeds import boxes as feed
 from keras_resnet.data.sources import boxes
@@ -72,7 +74,6 @@ VIEWS, MEMORY = (
     1 << 30,
 )  # of each picture, whose maps a frozen backbone computes once; bytes for these
 SHOWN = 6  # pictures in boxes.png
-UNIT = 32  # pixels: a canvas' sides are multiples of it
 MODES = {"frozen": "linear", "last_stage": "last_stage", "full": "full"}
 run.define_workdir()
 flags.DEFINE_string("data", None, "A folder or zip of pictures with boxes: see above.")
@@ -229,12 +230,6 @@ def main() -> dict:
 
 def parts(source):
     """(to train on, to choose by, to test on, how many were left out since they are also in another part)."""
-    for split in ("train", "test"):
-        if not len(source.splits.get(split, ())):
-            raise ValueError(
-                f"{FLAGS.data} has no pictures to {split} on: list them in ImageSets/Main/{split}.txt, or in a "
-                f"{split}.json."
-            )
     digests = [hashlib.sha256(picture).digest() for picture in source.pictures]
     seen, kept, known = set(), {}, 0
     for split in ("test", "val", "train"):
@@ -244,21 +239,8 @@ def parts(source):
         seen |= {digests[i] for i in indices}
     if known:
         say(f"{known:,} pictures are also among those to test on or to choose by, and left out.")
-    train, held, test = (source.subset(kept[split]) for split in ("train", "val", "test"))
-    if len(held):
-        return train, held, test, known
-    if len(train) < 2:
-        raise ValueError(f"{FLAGS.data} has one picture to train on: none can be set aside.")
-    count = max(1, len(train) // 10)
-    rest, held = draws.holdout(np.zeros(len(train), np.int64), count, FLAGS.seed)
-    return train.subset(rest), train.subset(held), test, known
-
-
-def canvas_of(train):
-    """(height, width): --size, by the shape that half of the pictures are at most as high as; multiples of `UNIT`."""
-    share = float(np.median(train.sizes[:, 0] / train.sizes[:, 1]))
-    sides = FLAGS.size * min(1.0, share), FLAGS.size * min(1.0, 1 / share)
-    return tuple(max(UNIT, round(side / UNIT) * UNIT) for side in sides)
+    rest = dataclasses.replace(source, splits=kept)
+    return *run.parts(rest, "in ImageSets/Main/{split}.txt, or in a {split}.json"), known
 
 
 def beginning():
@@ -283,7 +265,7 @@ def network(begun, train, class_names):
         same = begun[1].class_names == class_names
         return begun[0] if same else detection.reclassed(begun[0], len(class_names))
     path = None if FLAGS.weights == "none" else FLAGS.weights
-    build, shape = applications.get(FLAGS.model), (*canvas_of(train), 3)
+    build, shape = applications.get(FLAGS.model), (*canvases.usual(train.sizes, FLAGS.size), 3)
     trunk = build(include_top=False, weights=path, input_shape=shape, shortcut=FLAGS.shortcut)
     backbone = pyramids.feature_extractor(trunk, run.integers("stages"))
     return detection.network(backbone, len(class_names), width=FLAGS.width)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import Preprocessing, applications
+from keras_resnet import Preprocessing, applications, weights
 from keras_resnet.networks import fronts
 from keras_resnet.networks.layers import BatchNormalization, Layers
 
@@ -245,3 +245,21 @@ def test_layers_reach_every_layer():
     assert {(n.momentum, n.epsilon) for n in norms} == {(0.8, 1e-3)}
     activations = [x for x in model.layers if isinstance(x, keras.layers.Activation)]
     assert {a.activation.__name__ for a in activations} == {"gelu"}
+
+
+def test_a_dilated_network_takes_the_weights_of_the_one_that_strides(tmp_path):
+    """DeepLab's: the same weights, on maps of twice the sides; where it dilates by 1 it is the same network."""
+    path = tmp_path / "x.safetensors"
+    weights.save_safetensors(keras_resnet.ResNet18(classes=3), path, "torchvision", None)
+    plain = keras_resnet.ResNet18(include_top=False, weights=path)
+    x = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)
+    dilated = keras_resnet.ResNet18(include_top=False, weights=path, dilations=(1, 1, 2, 4))
+    same = keras_resnet.ResNet18(include_top=False, weights=path, dilations=(1, 1, 1, 1))
+    names = [[layer.name for layer in net.layers[1:]] for net in (same, plain)]
+    assert names[0] == names[1]
+    np.testing.assert_allclose(same(x), plain(x), atol=1e-5)
+    assert dilated(x).shape == (1, 8, 12, 512) and plain(x).shape == (1, 2, 3, 512)
+    for one, other in zip(dilated.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="one value a stage; got 4, 4, 2 and 2"):
+        keras_resnet.ResNet18(include_top=False, dilations=(1, 2))

@@ -21,6 +21,7 @@ PLACES = {
     "speech": ["docs/speech.md"],
     "detection": ["docs/detection.md"],
     "text": ["docs/text.md"],
+    "segmentation": ["docs/segmentation.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

@@ -1,5 +1,5 @@
-"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py,
-speech.py, detect.py and text.py.
+"""The tables of committed runs that stand one by one: recipes/imagenet.py, finetune.py, language.py, speech.py,
+detect.py, text.py and segment.py.
 
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
 """
@@ -169,3 +169,21 @@ def texts(folder=RESULTS) -> str:
 
 def _percent(figures):
     return f"{100 * figures['accuracy']:.2f}" if figures else ""
+
+
+def segmentation(folder=RESULTS) -> str:
+    """Runs of recipes/segment.py, each with the random forest that saw the same pictures, if it had one."""
+    lines = [
+        "| network | head | begun from | mode | shortcut | steps | test mIoU % | pixels right % | random forest mIoU % "
+        "| minutes | on | log |",
+        "| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for final, flags, where in runs(folder, "miou"):
+        beside = f"{100 * final['baseline']['miou']:.1f}" if "baseline" in final else ""
+        begun = "nothing" if flags["weights"] == "none" else "ImageNet's"
+        lines.append(
+            f"| {flags['model']} | {flags['head']} | {begun} | {flags['mode']} | {flags.get('shortcut', 'B')} "
+            f"| {final['steps']} | {100 * final['miou']:.1f} | {100 * final['pixels']:.1f} | {beside} "
+            f"| {final['seconds'] / 60:.0f} | {where} |"
+        )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from etils import epath
 from keras_resnet import weights
 from keras_resnet.commands import command_line, verbs
 from keras_resnet.commands.progress import say
-from keras_resnet.data import dataset, sources
+from keras_resnet.data import dataset, draws, sources
 from keras_resnet.data.sources import layouts
 from keras_resnet.evaluation import plots
 from keras_resnet.support import errors, files, locks
@@ -219,6 +220,31 @@ def three_splits(source: dataset.Source, share: float) -> tuple[dataset.Split, .
                 f"to {what} (--holdout={share:g}): add some, or leave the class out."
             )
     return train, held_out, test
+
+
+def parts(source: Any, listed: str) -> tuple[Any, Any, Any]:
+    """(to train on, to choose by, to test on) of pictures with boxes or masks; where none are to choose by, a tenth of
+    those to train on.
+
+    Args:
+        source: of --data, with `splits` and `subset`, as `sources.boxes.Boxed`.
+        listed: where pictures are said to be of a {split}.
+
+    Raises:
+        ValueError: there are none to train or test on, or one to train on and none to choose by.
+    """
+    for split in ("train", "test"):
+        if not len(source.splits.get(split, ())):
+            where = listed.format(split=split)
+            raise ValueError(f"{FLAGS.data} has no pictures to {split} on: list them {where}.")
+    train, test = (source.subset(source.splits[split]) for split in ("train", "test"))
+    if len(source.splits.get("val", ())):
+        return train, source.subset(source.splits["val"]), test
+    if len(train) < 2:
+        raise ValueError(f"{FLAGS.data} has one picture to train on: none can be set aside.")
+    count = max(1, len(train) // 10)
+    rest, held = draws.holdout(np.zeros(len(train), np.int64), count, FLAGS.seed)
+    return train.subset(rest), train.subset(held), test
 
 
 def _count(split, share):

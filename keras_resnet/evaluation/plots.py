@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import PowerNorm, hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -206,6 +206,54 @@ def boxes(
     _save(figure, path)
 
 
+def masks(
+    pictures: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+    *,
+    iou: Sequence[float],
+) -> None:
+    """Draws each picture three times, as PNG: itself, the true class of each pixel, and the one that was found. The
+    legend has each class's colour and IoU.
+
+    Args:
+        pictures: uint8 [H,W,3] each.
+        truths, found: uint8 [H,W] each, class numbers; what is beyond the classes is black.
+        class_names: K of them.
+        path: written whole or not at all.
+        iou: of each class in 0..1, NaN where it is not known.
+    """
+    colours = _colours(len(class_names))
+    width = pictures[0].shape[1] / pictures[0].shape[0] * 2.2
+    figure = Figure(figsize=(3 * width + 2, 2.25 * len(pictures) + 0.3), layout="constrained")
+    axes = figure.subplots(len(pictures), 3, squeeze=False)
+    for row, picture, *both in zip(axes, pictures, truths, found, strict=True):
+        gray = picture.mean(-1, keepdims=True)
+        row[0].imshow(picture)
+        for one, mask in zip(row[1:], both, strict=True):
+            flat = colours[np.minimum(mask, len(class_names))]
+            one.imshow(np.rint(0.75 * flat + 0.25 * gray).astype(np.uint8))
+        for one in row:
+            one.axis("off")
+    for one, what in zip(axes[0], ("picture", "true", "found"), strict=True):
+        one.set_title(what, fontsize=9)
+    shown = range(min(40, len(class_names)))
+    handles = [Rectangle((0, 0), 1, 1, color=colours[i] / 255) for i in shown]
+    texts = [
+        f"{_short(class_names[i])}  {'-' if np.isnan(iou[i]) else f'{100 * iou[i]:.1f}'}"
+        for i in shown
+    ]
+    legend = figure.legend(
+        handles, texts, loc="outside right upper", fontsize=8, title_fontsize=8, frameon=False,
+        title=f"IoU, %\n(mean {100 * np.nanmean(iou):.1f})",
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set(**_as_it_stands(class_names))
+    _save(figure, path)
+
+
 def pair(
     left: np.ndarray, right: np.ndarray, title: str, path: str | os.PathLike, mark: dict[str, str]
 ) -> None:
@@ -228,6 +276,14 @@ def pair(
         fontsize=11, va="center", **_as_it_stands([title]),
     )  # fmt: skip
     _save(figure, path, metadata=mark)
+
+
+def _colours(count):
+    """uint8 [count+1,3], far from each other; the last one is black."""
+    hues = np.arange(count) * 0.618034 % 1
+    light = np.array([0.95, 0.65, 0.8])[np.arange(count) % 3]
+    rgb = hsv_to_rgb(np.stack([hues, np.full(count, 0.75), light], -1)) if count else []
+    return np.rint(255 * np.array([*rgb, (0, 0, 0)])).astype(np.uint8)
 
 
 def _short(line, most=22):

@@ -210,6 +210,13 @@ def resnet(
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
 
 
+def strides_beside(dilations: Sequence[Sizes] | None) -> list[int] | None:
+    """The usual strides, 1 and then 2s, but 1 in each stage that dilates; None of None."""
+    if dilations is None:
+        return None
+    return [2 if i and is_one(dilation) else 1 for i, dilation in enumerate(dilations)]
+
+
 # --- the table of named networks
 
 

@@ -16,7 +16,15 @@ from typing import Any
 import keras
 
 from keras_resnet.networks.flat import flat, result
-from keras_resnet.networks.layers import building, format_of, fuse, positions
+from keras_resnet.networks.layers import (
+    Layers,
+    building,
+    data_format,
+    format_of,
+    fuse,
+    positions,
+)
+from keras_resnet.networks.resizing import ResizeLike
 from keras_resnet.support import keras_private
 
 _BLOCK = re.compile(r"conv(\d+)_block(?:s|\d+_out)")
@@ -82,6 +90,38 @@ def feature_extractor(model: keras.Model, stages: Sequence[int] | None = None) -
     maps = [result(model, model.get_layer(leaving[stage])) for stage in stages]
     levels = [f"P{level}" for level in _levels(model, maps)]
     return Pyramid(model.input, dict(zip(levels, maps, strict=True)), name=f"{name}_pyramid")
+
+
+def top_down(
+    maps: Sequence[keras.KerasTensor], width: int, layers: Layers, *, name: str = "fpn"
+) -> list[keras.KerasTensor]:
+    """A feature pyramid (Lin 2017): each map with what all coarser ones know, [B,...,C] -> [B,...,width].
+
+    A 1x1 convolution of each, plus the coarser sum by the nearest position, then a 3x3 convolution and a norm.
+
+    Args:
+        maps: finest first, of any sides.
+        width: channels of each.
+        layers: how layers are made.
+        name: begins the layers' names.
+    """
+    across = [
+        keras.layers.Conv2D(
+            width,
+            1,
+            kernel_initializer="he_normal",
+            data_format=data_format(),
+            name=f"{name}_{i}_lateral",
+        )(x)
+        for i, x in enumerate(maps)
+    ]
+    for i in reversed(range(len(across) - 1)):
+        larger = ResizeLike(name=f"{name}_{i}_resize")([across[i + 1], across[i]])
+        across[i] = keras.layers.Add(name=f"{name}_{i}_add")([across[i], larger])
+    return [
+        layers.norm(layers.conv(x, width, name=f"{name}_{i}_conv"), name=f"{name}_{i}_bn")
+        for i, x in enumerate(across)
+    ]
 
 
 def _leaving(model):

@@ -1,4 +1,4 @@
-"""One feature map at the size of another: how maps of a pyramid meet, whatever the sides of the picture are."""
+"""Sizes: one feature map at the size of another, pictures at that of a network, and its answers at that of pictures."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -94,3 +94,58 @@ class ResizeLike(keras.layers.Layer):
 
 def _is_shape(value):
     return isinstance(value, (tuple, list))
+
+
+def fitted(pictures: Tensor, size: int) -> Tensor:
+    """Pictures with their longer side at `size`: [B,H,W,C] in 0..255 -> float32 [B,h,w,C].
+
+    Bilinear, antialiased where they get smaller. In one size or the other, in a graph or not, the numbers are the same
+    within float32's rounding, so that an export sees what was evaluated.
+
+    Args:
+        pictures: of one size, channels last.
+        size: pixels; the shorter side follows, rounded, at least 1.
+    """
+    height, width = ops.shape(pictures)[1:3]
+    known = isinstance(height, int) and isinstance(width, int)
+    larger = max if known else ops.maximum
+    longer = larger(height, width)
+    new = [larger((2 * side * size + longer) // (2 * longer), 1) for side in (height, width)]
+    down, across = _triangles(height, new[0]), _triangles(width, new[1])
+    x = ops.einsum("iy,byxc->bixc", down, ops.cast(pictures, "float32"))
+    return ops.einsum("jx,bixc->bijc", across, x)
+
+
+def labels(shares: Tensor, sides: Sequence[Any]) -> Tensor:
+    """The class of each pixel: shares [B,h,w,K] resized as in `fitted`, then the largest -> int32 [B,H,W].
+
+    Of equal ones the first. One class is resized at a time, so that a large picture needs little memory.
+
+    Args:
+        shares: probabilities, K known.
+        sides: height and width.
+    """
+    old = ops.shape(shares)[1:3]
+    down, across = (_triangles(*both) for both in zip(old, sides, strict=True))
+    across = ops.transpose(across)
+
+    def resized(k):
+        return ops.matmul(ops.matmul(down, ops.cast(shares[..., k], "float32")), across)
+
+    best = resized(0)
+    found = ops.zeros_like(best, dtype="int32")
+    for k in range(1, shares.shape[-1]):
+        each = resized(k)
+        found = ops.where(each > best, k, found)
+        best = ops.maximum(best, each)
+    return found
+
+
+def _triangles(old, new):
+    """How much each of `old` positions counts at each of `new`: float32 [new,old], rows of sum 1."""
+    scale = ops.cast(old, "float32") / ops.cast(new, "float32")
+    centers = (ops.arange(new, dtype="float32") + 0.5) * scale
+    at = ops.arange(old, dtype="float32") + 0.5
+    reach = ops.maximum(scale, 1.0)
+    weights = ops.maximum(1.0 - ops.abs(at[None] - centers[:, None]) / reach, 0.0)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)

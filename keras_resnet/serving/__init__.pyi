@@ -14,6 +14,7 @@ from . import reading as reading
 from . import remote as remote
 from . import samples as samples
 from . import saved_model as saved_model
+from . import segmenting as segmenting
 from . import server as server
 from . import versions as versions
 from . import warmup as warmup

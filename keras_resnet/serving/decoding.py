@@ -83,6 +83,26 @@ def decode_files(
     return Decoded(tf.boolean_mask(places, valid), pictures, reasons, tf.boolean_mask(sizes, valid))
 
 
+def decode_one(encoded: "tf.Tensor", channels: int = 3) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """One file as it is: string [], JPEG or PNG -> (uint8 [H,W,channels], a black pixel where it is not valid; the
+    index in `REASONS`, int32 []). Nothing stops the graph."""
+    import tensorflow as tf
+
+    blank = tf.zeros([1, 1, channels], tf.uint8)
+
+    def decode(file):
+        reason, picture, _ = _decode(file, channels, False, lambda pixels: pixels, blank)
+        return reason, tf.ensure_shape(picture, [None, None, channels])
+
+    found = tf.data.Dataset.from_tensors(encoded).map(decode).ignore_errors()
+    last = tf.data.Dataset.from_tensors((tf.constant(_UNDECODABLE), blank))
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    found = found.concatenate(last).take(1).with_options(options)
+    reason, picture = found.get_single_element()
+    return tf.ensure_shape(picture, [None, None, channels]), reason
+
+
 def _decode(file, channels, webp, view, blank):
     """(index in `REASONS`, `view` of its picture, its size) of one file; fails where it cannot be decoded."""
     import tensorflow as tf

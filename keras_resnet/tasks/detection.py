@@ -21,7 +21,6 @@ from keras_resnet.networks import pyramids
 from keras_resnet.networks.flat import source
 from keras_resnet.networks.layers import Layers, building, data_format, format_of
 from keras_resnet.networks.layers import positions as sides_of
-from keras_resnet.networks.resizing import ResizeLike
 
 PRIOR = 0.01  # of every class at every position before training (Lin 2017b, 4.1)
 MORE = 2  # maps above the backbone's last one, each of half its sides
@@ -179,14 +178,7 @@ def _numbers(backbone):
 
 def _pyramid(maps, width, make):
     """Maps [B,...,C], finest first -> as many and `MORE`, of `width` channels."""
-    across = [_end(width, f"fpn_{i}_lateral", 0.0, 1)(x) for i, x in enumerate(maps)]
-    for i in reversed(range(len(across) - 1)):
-        larger = ResizeLike(name=f"fpn_{i}_resize")([across[i + 1], across[i]])
-        across[i] = keras.layers.Add(name=f"fpn_{i}_add")([across[i], larger])
-    found = [
-        make.norm(make.conv(x, width, name=f"fpn_{i}_conv"), name=f"fpn_{i}_bn")
-        for i, x in enumerate(across)
-    ]
+    found = pyramids.top_down(maps, width, make)
     for i in range(len(maps), len(maps) + MORE):
         x = make.act(found[-1], name=f"fpn_{i}_relu")
         found.append(make.norm(make.conv(x, width, 3, 2, name=f"fpn_{i}_conv"), name=f"fpn_{i}_bn"))
@@ -202,14 +194,12 @@ def _tower(width, depth, make, name):
     return keras.Model(inputs, x, name=name)
 
 
-def _end(filters, name, bias, kernel=3):
+def _end(filters, name, bias):
     return keras.layers.Conv2D(
         filters,
-        kernel,
+        3,
         padding="same",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01)
-        if kernel > 1
-        else "he_normal",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         bias_initializer=keras.initializers.Constant(bias),
         data_format=data_format(),
         name=name,

@@ -22,7 +22,8 @@ def test_every_script_is_there_and_has_one_verb():
 
 
 def test_recipes_are_found_not_listed(tmp_path, monkeypatch):
-    assert [*verbs.recipes()] == ["cifar10", "detect", "imagenet", "language", "speech", "text"]
+    names = ["cifar10", "detect", "imagenet", "language", "segment", "speech", "text"]
+    assert [*verbs.recipes()] == names
     (tmp_path / "recipes").mkdir()
     for name in ("speech.py", "finetune.py", "_part.py", "notes.txt"):
         (tmp_path / "recipes" / name).touch()
@@ -42,14 +43,14 @@ def test_recipes_are_found_not_listed(tmp_path, monkeypatch):
         (["--data=x"], f"There is no verb '--data=x': the verbs are train, {', '.join(verbs.VERBS)}."),
         (
             ["train"],
-            "train takes the name of a recipe: keras-resnet train cifar10 or detect or imagenet or language or speech "
-            "or text.",
+            "train takes the name of a recipe: "
+            "keras-resnet train cifar10 or detect or imagenet or language or segment or speech or text.",
         ),
         (["train", "--data=x"], "train takes the name of a recipe: "),
         (["train", "cifar"], "There is no recipe 'cifar': did you mean cifar10?"),
         (
             ["train", "xyzzy"],
-            "There is no recipe 'xyzzy': the recipes are cifar10, detect, imagenet, language, speech, text.",
+            "There is no recipe 'xyzzy': the recipes are cifar10, detect, imagenet, language, segment, speech, text.",
         ),
     ],
 )  # fmt: skip

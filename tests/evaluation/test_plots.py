@@ -212,3 +212,34 @@ def test_boxes_stand_beside_the_truth_with_their_counts(tmp_path, figures):
     assert [len(one.patches) for one in axes] == [2, 1, 0, 0]
     assert axes[0].patches[1].get_bbox().extents.tolist() == [15, 2, 25, 12]
     assert Image.open(tmp_path / "x.png").size[0] > 500
+
+
+def test_masks_lie_over_their_pictures_with_a_legend(tmp_path, figures):
+    picture = np.full((20, 30, 3), 200, np.uint8)
+    truth = np.zeros((20, 30), np.uint8)
+    truth[:, 10:20], truth[:, 20:] = 1, 255
+    found = np.zeros((20, 30), np.uint8)
+    names, iou = ("sky", "$road$", "car"), [0.5, 0.0, np.nan]
+    plots.masks([picture] * 2, [truth] * 2, [found] * 2, names, tmp_path / "x.png", iou=iou)
+    axes = figures[0].axes
+    assert [one.get_title() for one in axes] == ["picture", "true", "found", "", "", ""]
+    shown = [np.asarray(one.images[0].get_array()) for one in axes[:3]]
+    np.testing.assert_array_equal(shown[0], picture)
+    for overlay, mask in zip(shown[1:], (truth, found), strict=True):
+        for label in np.unique(mask):
+            assert len(np.unique(overlay[mask == label], axis=0)) == 1
+    assert len(np.unique(shown[1].reshape(-1, 3), axis=0)) == 3
+    assert (
+        shown[1][0, 25] == 50
+    ).all()  # of an unknown class: black, with a quarter of the picture
+    np.testing.assert_array_equal(shown[1][:, :10], shown[2][:, :10])
+    legend = figures[0].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "sky  50.0",
+        "$road$  0.0",
+        "car  -",
+    ]
+    assert legend.get_title().get_text() == "IoU, %\n(mean 25.0)"
+    colours = [to_rgb(patch.get_facecolor()) for patch in legend.get_patches()]
+    assert len({*colours}) == 3
+    np.testing.assert_allclose(shown[2][0, 0], 255 * 0.75 * np.array(colours[0]) + 50, atol=1)

@@ -1,10 +1,13 @@
-"""`ResizeLike` against PyTorch's interpolate and TensorFlow's resize, on sides that are odd and not known before."""
+"""`ResizeLike` against PyTorch's interpolate and TensorFlow's resize, on sides that are odd and not known before;
+pictures against Pillow's."""
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_resnet
+from keras_resnet.networks import resizing
 from keras_resnet.networks.resizing import ResizeLike
 
 SIDES = {1: ((7,), (13,)), 2: ((7, 4), (13, 9)), 3: ((2, 3, 4), (5, 6, 7))}
@@ -81,3 +84,33 @@ def test_what_it_refuses():
         ResizeLike()([x, like, like])
     with pytest.raises(ValueError, match="of one rank"):
         ResizeLike()([x, like[:, 0]])
+
+
+# --- sizes, which evaluation and export share
+
+
+def test_fitted_is_pillows_resize():
+    """But for its rounding to whole numbers."""
+    rng = np.random.default_rng(0)
+    for height, width, size in ((60, 80, 40), (50, 31, 77), (123, 200, 64), (5, 1, 3)):
+        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        got = keras.ops.convert_to_numpy(resizing.fitted(picture[None], size))[0]
+        sides = got.shape[1], got.shape[0]
+        assert max(sides) == size
+        theirs = np.asarray(Image.fromarray(picture).resize(sides, Image.Resampling.BILINEAR))
+        assert np.abs(got - theirs).max() <= 1.01
+    same = keras.ops.convert_to_numpy(resizing.fitted(picture[None], 5))
+    np.testing.assert_array_equal(same[0], picture)
+
+
+def test_labels_are_the_largest_of_resized_shares():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    shares = rng.dirichlet(np.ones(4), (2, 7, 9)).astype("float32")
+    got = keras.ops.convert_to_numpy(resizing.labels(shares, (20, 31)))
+    larger = torch.nn.functional.interpolate(
+        torch.tensor(np.moveaxis(shares, -1, 1)), (20, 31), mode="bilinear"
+    ).numpy()
+    assert got.shape == (2, 20, 31) and (got != larger.argmax(1)).mean() < 1e-3
+    ties = np.full((1, 2, 2, 3), 1 / 3, np.float32)
+    assert not keras.ops.convert_to_numpy(resizing.labels(ties, (5, 5))).any()

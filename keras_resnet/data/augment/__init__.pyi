@@ -1,7 +1,9 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import boxes as boxes
+from . import canvases as canvases
 from . import crop_flip as crop_flip
+from . import masks as masks
 from . import mixing as mixing
 from . import randaugment as randaugment
 from . import sounds as sounds

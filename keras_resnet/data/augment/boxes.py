@@ -1,13 +1,11 @@
 """What training draws for a picture with boxes: mirrored, larger or smaller, and what is seen of it."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-FILL = 114  # gray, where a canvas has no picture
+from keras_resnet.data.augment.canvases import FILL, paste, resized, scaled, somewhere
 
 
 class Scene(NamedTuple):
@@ -37,12 +35,6 @@ def fit(picture: np.ndarray, boxes: np.ndarray, canvas: tuple[int, int]) -> Scen
     return place(picture, boxes, canvas, scaled(picture.shape[:2], canvas))
 
 
-def scaled(size: tuple[int, int], canvas: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
-    """(height, width) of a picture as large as the canvas takes it, times `scale`; at least a pixel."""
-    ratio = scale * min(canvas[0] / size[0], canvas[1] / size[1])
-    return tuple(max(1, math.floor(side * ratio + 0.5)) for side in size)
-
-
 def place(
     picture: np.ndarray,
     boxes: np.ndarray,
@@ -63,14 +55,8 @@ def place(
     """
     height, width = picture.shape[:2]
     scale = size[0] / height, size[1] / width
-    if size != (height, width):
-        resized = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR)
-        picture = np.asarray(resized)
-    whole = np.full((*canvas, 3), FILL, np.uint8)
+    whole = paste(resized(picture, size), canvas, corner, FILL)
     down, right = corner
-    top, left = max(down, 0), max(right, 0)
-    bottom, end = min(down + size[0], canvas[0]), min(right + size[1], canvas[1])
-    whole[top:bottom, left:end] = picture[top - down : bottom - down, left - right : end - right]
     moved = boxes * np.array([scale[1], scale[0]] * 2) + np.array([right, down] * 2)
     inside = np.clip(moved, 0, [canvas[1], canvas[0]] * 2)
     sides = inside[:, 2:] - inside[:, :2]
@@ -129,9 +115,5 @@ class BoxJitter:
                 [boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], 1
             )
         size = scaled((height, width), canvas, self.low * (self.high / self.low) ** scale)
-        # Within the canvas where it is smaller, around it where it is larger.
-        corner = tuple(
-            math.floor(share * (side - taken) + 0.5)
-            for share, side, taken in zip((down, right), canvas, size, strict=True)
-        )
+        corner = somewhere(size, canvas, (down, right))
         return place(np.ascontiguousarray(picture), boxes, canvas, size, corner, self.least)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_resnet.data import draws, images
 from keras_resnet.data.augment import boxes as scenes
+from keras_resnet.data.feeds import examples as feeds
 from keras_resnet.data.sources.boxes import Boxed
 
 
@@ -55,20 +56,17 @@ def training(
     Raises:
         ValueError: a batch size out of range.
     """
-    draw = draws.step(seed, len(boxed), batch_size, 0)
 
-    def batches():
-        for step in itertools.count(start_step):
-            pictures, wanted = zip(
-                *(
-                    _example(boxed, index, canvas, augment, (seed, step, position))
-                    for position, index in enumerate(draw(step)[0])
-                ),
-                strict=True,
-            )
-            yield np.stack(pictures), _stacked([targets(*one) for one in wanted])
+    def example(index, step, position):
+        return _example(boxed, index, canvas, augment, (seed, step, position))
 
-    return batches()
+    def stacked(batch):
+        pictures, wanted = zip(*batch, strict=True)
+        return np.stack(pictures), _stacked([targets(*one) for one in wanted])
+
+    choices = {"seed": seed, "start_step": start_step}
+    batches = feeds.training(len(boxed), batch_size, example, **choices)
+    return (stacked(batch) for batch in batches)
 
 
 def views(

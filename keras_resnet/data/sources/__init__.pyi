@@ -6,6 +6,7 @@ from . import cifar as cifar
 from . import folders as folders
 from . import layouts as layouts
 from . import listing as listing
+from . import masks as masks
 from . import plain_text as plain_text
 from . import shards as shards
 from . import sounds as sounds
