@@ -167,6 +167,15 @@ def test_what_a_network_says_comes_in_the_pictures_pixels():
     assert all((one.boxes >= 0).all() and (one.boxes <= [200, 120] * 2).all() for one in raw)
     assert max(one.boxes[:, 2].max() for one in raw) > CANVAS[1]
     np.testing.assert_allclose(raw[2].boxes, alone[0].boxes, atol=1e-2)
+    trunk, head = detection.parted(net)
+    maps = [
+        batch._replace(pictures=list(trunk.predict_on_batch(batch.pictures).values()))
+        for batch in feed.evaluation(boxed, 2, CANVAS)
+    ]
+    halves = detected.judged(head, boxed, maps, levels=detection.levels(net))
+    for one, other in zip(raw, halves, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-2)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
 def test_without_pycocotools_the_extra_is_named(monkeypatch):

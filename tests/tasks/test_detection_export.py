@@ -1,6 +1,7 @@
 """Exported detectors against `detected` on the same pictures: the graph, the file and the evaluation agree."""
 
 import io
+import zipfile
 
 import keras
 import numpy as np
@@ -13,12 +14,14 @@ from keras_resnet.data.sources.boxes import Boxed
 from keras_resnet.serving import saved_model
 from keras_resnet.tasks import detected, detection, detection_export
 from keras_resnet.tasks.detected import Thresholds
+from tests.conftest import SHARED
 from tests.tasks.test_detection import CANVAS, backbone
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one is enough")
 SIZES = [(120, 200), (96, 160), (300, 170), (33, 61)]
 THRESHOLDS = Thresholds(0.5, 0.4)
+CELLS = SHARED / "apps/detection_bccd_voc.zip"
 
 
 def encoded(size, kind="JPEG", seed=0):
@@ -101,6 +104,21 @@ def test_files_are_answered_as_the_recipe_evaluates_them(served):
         agree(answer, i, found, size)
         names = [("cat", "dog")[label].encode() for label in found.labels]
         assert answer["classes"][i][: len(names)].tolist() == names
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CELLS.is_file(), reason=f"{CELLS} is not there")
+def test_photographs_are_answered_as_the_recipe_evaluates_them(served):
+    """Blood cells, 640x480, as a microscope's camera wrote them."""
+    model, loaded = served
+    with zipfile.ZipFile(CELLS) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][:5]
+        files = [archive.read(name) for name in names]
+    outputs = loaded.signatures["predict_bytes"](tf.constant(files))
+    answer = {key: value.numpy() for key, value in outputs.items()}
+    assert answer["valid"].all()
+    for i, found in enumerate(evaluated(model, files)):
+        agree(answer, i, found, (480, 640))
 
 
 @pytest.mark.slow
