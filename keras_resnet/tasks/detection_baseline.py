@@ -2,9 +2,13 @@
 
 Before convolutional networks cells were counted so (Sommer 2011, ilastik). A pixel within the middle of a box belongs
 to its class, any other to none; since only the middle counts, things that touch are apart. A forest learns this from
-the pixel's colours, blurred more and less. On a new picture each connected patch of a class is a thing, and its box
-the patch's, made as much larger as boxes are than their middles. What validation chooses, for each class: the share
-from which on a pixel counts.
+the pixel's colours, blurred more and less. On a new picture, in one of two ways, validation chooses for each class
+which:
+
+- patches: each connected patch of pixels of which the class has more than some share is a thing, and its box the
+  patch's, made as much larger as boxes are than their middles;
+- peaks: the class's shares, blurred by some part of the usual box, are highest where things are; each gets the usual
+  box.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 SIDE = 200  # pixels, the longer side that pictures are reduced to
 MIDDLE = 0.6  # of a box's sides, whose ellipse is its middle
 BLURS = (1.0, 2.0, 4.0, 8.0)  # pixels
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # among which validation chooses
+SHARES = (0.2, 0.35, 0.5, 0.65)  # of patches, among which validation chooses
+PARTS = (0.1, 0.15, 0.2, 0.3)  # of the usual box's sides, by which peaks are blurred
 _SAMPLES = 100_000  # pixels that the forest learns from, at most
 _LEAST = 9  # pixels of a patch
 
@@ -36,21 +41,22 @@ def found(train: Boxed, held: Boxed, test: Boxed) -> tuple[list[Found], list[Fou
         held: what the shares and thresholds are chosen by.
         test: what is asked.
     """
-    forest = _forest(train)
+    forest, usual = _forest(train), _usual(train)
     classes = len(train.class_names)
     seen = [_shares(forest, picture, classes) for picture in held.pictures]
-    best = []
-    for label in range(classes):
-        of_class = {}
-        for share in SHARES:
-            raw = [_raw(one, {label: share}, classes) for one in seen]
+    ways = [(_patches, share) for share in SHARES] + [(_peaks, part) for part in PARTS]
+    best = {}
+    for label, name in enumerate(held.class_names):
+        of_way = {}
+        for way in ways:
+            raw = [_raw(one, {label: way}, usual, classes) for one in seen]
             every = [detected.best(*each, Thresholds(detected.FLOOR, 0.5)) for each in raw]
-            figures = detected.average_precision(held, every)
-            of_class[share] = figures.get(f"ap50_{held.class_names[label]}", 0.0)
-        best.append(max(SHARES, key=lambda share: of_class[share]))
-    chosen = dict(enumerate(best))
-    thresholds = detected.choose(held, [_raw(one, chosen, classes) for one in seen])
-    raw = [_raw(_shares(forest, picture, classes), chosen, classes) for picture in test.pictures]
+            of_way[way] = detected.average_precision(held, every).get(f"ap50_{name}", 0.0)
+        best[label] = max(ways, key=lambda way: of_way[way])
+    thresholds = detected.choose(held, [_raw(one, best, usual, classes) for one in seen])
+    raw = [
+        _raw(_shares(forest, picture, classes), best, usual, classes) for picture in test.pictures
+    ]
     floor = thresholds._replace(score=detected.FLOOR)
     return (
         [detected.best(*each, floor) for each in raw],
@@ -125,28 +131,53 @@ def _shares(forest, encoded, classes):
     return shares[..., :classes], scale
 
 
-def _raw(seen: tuple, chosen: dict[int, float], classes: int) -> Raw:
-    """The patches of some classes as boxes in the file's pixels, each with the mean share in it as score."""
-    from scipy import ndimage
+def _usual(train):
+    """float [K,2]: the median height and width of each class's boxes in the small pictures."""
+    found = [[] for _ in train.class_names]
+    for (height, width), boxes, labels in zip(train.sizes, train.boxes, train.labels, strict=True):
+        scale = min(1.0, SIDE / max(height, width))
+        for (left, top, right, bottom), label in zip(boxes, labels, strict=True):
+            found[label].append([scale * (bottom - top), scale * (right - left)])
+    return np.array([np.median(each, 0) if each else (1.0, 1.0) for each in found])
 
+
+def _raw(seen: tuple, ways: dict, usual: np.ndarray, classes: int) -> Raw:
+    """The things of some classes, found in some way each, as boxes in the file's pixels."""
     (shares, scale), boxes, scores = seen, [], []
     height, width = shares.shape[:2]
-    for label, share in chosen.items():
-        smooth = ndimage.gaussian_filter(shares[..., label], 1.0)
-        patches, count = ndimage.label(smooth > share)
-        numbers = np.arange(1, count + 1)
-        sizes = ndimage.sum_labels(np.ones_like(smooth), patches, numbers)
-        means = ndimage.mean(smooth, patches, numbers)
-        for place, size, mean in zip(ndimage.find_objects(patches), sizes, means, strict=True):
-            if size < _LEAST:
-                continue
-            down, across = place
-            middle = (across.start + across.stop) / 2, (down.start + down.stop) / 2
-            half = np.array([across.stop - across.start, down.stop - down.start]) / (2 * MIDDLE)
-            box = np.concatenate([middle - half, middle + half])
-            boxes.append(np.clip(box, 0, [width, height] * 2) / np.tile(scale[::-1], 2))
-            scores.append(np.where(np.arange(classes) == label, mean, 0.0))
+    for label, (way, choice) in ways.items():
+        for (down, across), sides, score in way(shares[..., label], choice, usual[label]):
+            half = np.array([sides[1], sides[0]]) / 2
+            middle = np.array([across, down])
+            box = np.clip(np.concatenate([middle - half, middle + half]), 0, [width, height] * 2)
+            boxes.append(box / np.tile(scale[::-1], 2))
+            scores.append(np.where(np.arange(classes) == label, score, 0.0))
     return Raw(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32).reshape(-1, classes),
     )
+
+
+def _patches(shares, share, usual):
+    """(middle, sides, mean share) of each patch above a share."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(shares, 1.0)
+    patches, count = ndimage.label(smooth > share)
+    numbers = np.arange(1, count + 1)
+    sizes = ndimage.sum_labels(np.ones_like(smooth), patches, numbers)
+    means = ndimage.mean(smooth, patches, numbers)
+    for place, size, mean in zip(ndimage.find_objects(patches), sizes, means, strict=True):
+        if size >= _LEAST:
+            ends = np.array([[each.start, each.stop] for each in place], float)
+            yield ends.mean(1), (ends[:, 1] - ends[:, 0]) / MIDDLE, mean
+
+
+def _peaks(shares, part, usual):
+    """(middle, the usual sides, share) of each place that is the highest within half a box around it."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(shares, part * usual)
+    highest = ndimage.maximum_filter(smooth, [2 * int(side / 4) + 1 for side in usual])
+    for place in np.argwhere((smooth == highest) & (smooth > detected.FLOOR)):
+        yield place + 0.5, usual, smooth[tuple(place)]

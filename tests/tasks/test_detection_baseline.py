@@ -65,11 +65,22 @@ def test_the_middles_of_boxes_are_as_a_plain_loop_has_them():
 
 def test_patches_become_boxes_in_the_files_pixels():
     """Of a middle of 12 x 6 pixels, in a picture at half its size."""
-    shares = np.zeros((40, 60, 2))
+    shares, usual = np.zeros((40, 60, 2)), np.array([[4.0, 4.0], [10.0, 20.0]])
     shares[10:16, 20:32, 1] = 1.0
-    raw = baseline._raw((shares, (0.5, 0.5)), {1: 0.5}, 2)
+    seen = shares, (0.5, 0.5)
+    raw = baseline._raw(seen, {1: (baseline._patches, 0.5)}, usual, 2)
     assert len(raw.boxes) == 1 and raw.scores[0, 0] == 0 and raw.scores[0, 1] > 0.5
     size = np.array([12, 6]) / baseline.MIDDLE
     expected = 2 * np.concatenate([[26, 13] - size / 2, [26, 13] + size / 2])
     np.testing.assert_allclose(raw.boxes[0], expected, atol=2.1)
-    assert len(baseline._raw((shares[:, :, :1], (1, 1)), {0: 0.5}, 1).boxes) == 0
+    assert not len(baseline._raw(seen, {0: (baseline._patches, 0.5)}, usual, 2).boxes)
+    raw = baseline._raw(seen, {1: (baseline._peaks, 0.1)}, usual, 2)
+    np.testing.assert_allclose(raw.boxes[raw.scores[:, 1].argmax()], [32, 16, 72, 36], atol=2.1)
+    assert not len(baseline._raw(seen, {0: (baseline._peaks, 0.1)}, usual, 2).boxes)
+
+
+def test_usual_boxes_are_medians():
+    source = coloured(7, 0)
+    sides = np.concatenate(source.boxes).reshape(-1, 2, 4)
+    expected = np.median(sides[..., [3, 2]] - sides[..., [1, 0]], 0)
+    np.testing.assert_allclose(baseline._usual(source), expected, rtol=1e-5)
