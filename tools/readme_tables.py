@@ -28,6 +28,7 @@ from keras_resnet.support import files
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tools.run_tables import (
+    applications,
     detection,
     finals,
     imagenet,
@@ -336,6 +337,7 @@ TABLES = {
     "detection": detection,
     "text": texts,
     "segmentation": segmentation,
+    "applications": applications,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

@@ -4,6 +4,7 @@ detect.py, text.py and segment.py.
 A run is a folder of recipes/results with the recipe's final.json, flags.txt and versions.txt.
 """
 
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -186,4 +187,30 @@ def segmentation(folder=RESULTS) -> str:
             f"| {final['steps']} | {100 * final['miou']:.1f} | {100 * final['pixels']:.1f} | {beside} "
             f"| {final['seconds'] / 60:.0f} | {where} |"
         )
+    return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+# Folder of recipes/results -> (what it does, its figure: keys of final.json and how they are written).
+APPLICATIONS = {
+    "speech": ("hears digits", ("correct", "examples"), "{} of {}"),
+    "speech-unseen": ("hears digits of speakers it never heard", ("accuracy",), "{:.1%}"),
+    "language": ("goes on with a text", ("nats",), "{:.3f} nats a character"),
+    "detect": ("finds cells", ("ap50", "ap"), "AP50 {:.3f}, AP {:.3f}"),
+    "segment": ("divides street scenes", ("miou",), "mIoU {:.3f}"),
+    "text": ("sorts news", ("accuracy",), "{:.2%}"),
+    "sentiment": ("tells praise from blame", ("accuracy",), "{:.2%}"),
+}
+
+
+def applications(folder=RESULTS) -> str:
+    """A line for each application with a committed run: ours, a simple peer's and the plain net's on the same test."""
+    lines = [
+        "| | ours | a simple peer | the plain net | on | log |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for name, (what, keys, written) in APPLICATIONS.items():
+        for final, _, where in itertools.islice(runs(folder / name, *keys), 1):  # not its parts
+            beside = (final, final.get("baseline"), final.get("plain"))
+            cells = [written.format(*map(one.get, keys)) if one else "" for one in beside]
+            lines.append(f"| {what} | {' | '.join(cells)} | {where} |")
     return "\n".join(lines) if lines[2:] else "No run is committed yet."

@@ -65,6 +65,7 @@ function lay(name, ...parts) {
   for (const id of ["picture", "sound", "opacity-row", "story"]) $(id).hidden = !parts.includes(id);
   document.querySelector("figure").hidden = !parts.includes("picture") && !parts.includes("sound");
   document.querySelector(".columns").hidden = parts.includes("story");
+  document.querySelector(".columns").classList.toggle("wide", kind === KINDS.boxes || kind === KINDS.mask);
   for (const id of ["caption", "hint-heat"]) $(id).textContent = "";
   $("result").hidden = false;
 }
@@ -233,7 +234,7 @@ function draw() {
   const size = picture || mask;
   canvas.setAttribute("aria-label", heat ? `${name}. ${$("caption").textContent}` : `${name}. ${boxes || mask ? $("status").textContent : ""}`);
   if (!heat && !boxes && !mask) canvas.setAttribute("aria-label", name);
-  const scale = size ? Math.max(448 / Math.min(size.width, size.height), boxes ? 768 / size.width : 0) : 1;
+  const scale = !size ? 1 : boxes || mask ? 768 / size.width : 448 / Math.min(size.width, size.height);
   canvas.width = size ? Math.round(size.width * scale) : 448;
   canvas.height = size ? Math.round(size.height * scale) : 448;
   const context = canvas.getContext("2d");
