@@ -22,6 +22,7 @@ PLACES = {
     "detection": ["docs/detection.md"],
     "text": ["docs/text.md"],
     "segmentation": ["docs/segmentation.md"],
+    "applications": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],
