@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from keras_resnet import weights
+from keras_resnet.data.sources import texts as sources
 from keras_resnet.serving import reading
-from keras_resnet.tasks import speech, text
+from keras_resnet.tasks import linear, speech, text
 from tests.tasks.test_linear import written
 from tests.tasks.test_text import NAMES, parts  # noqa: F401
 
@@ -48,6 +49,31 @@ def test_served_as_trained(model, served, tmp_path):
     np.testing.assert_allclose(best["scores"], np.take_along_axis(shares, order, -1), atol=1e-5)
     assert best["classes"].numpy().tolist() == [[NAMES[i].encode() for i in row] for row in order]
     assert best["valid"].numpy().all() and set(best["reason"].numpy()) == {b""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["text_ag_news", "sentiment_rt_polarity"])
+def test_real_texts_are_served_as_trained(name, shared, tmp_path):
+    """Vocabularies of 600 real texts, answers to 400 others."""
+    data = sources.load(shared(f"apps/{name}.zip"))
+    order = np.random.default_rng(0).permutation(len(data))
+    train, test = data.subset(order[:600]), data.subset(order[600:1000])
+    plain, classes = linear.plain(train.texts), len(data.class_names)
+    words = text.vocabulary(plain, length=40)
+    net = text.network(words.size + 2, classes, 40, width=16)
+    scored = linear.network(linear.machine().fit(plain, train.labels), classes)
+    model = text.whole(words, net, scored)
+    shares = np.exp(text.answers(model, test.texts)["together"])
+    weights.save(model, tmp_path / "m.keras", weights.Contract(class_names=data.class_names))
+    again = weights.load(tmp_path / "m.keras", trust_config=True)
+    np.testing.assert_allclose(text.judged(again, test.texts, 64), shares, atol=1e-5)
+    folder = reading.save(again, tmp_path / "m", class_names=data.class_names)
+    found = tf.saved_model.load(str(folder)).signatures["predict_text"](
+        text=tf.constant(test.texts)
+    )
+    assert found["valid"].numpy().all()
+    order = np.argsort(-shares, axis=-1, kind="stable")
+    np.testing.assert_allclose(found["scores"], np.take_along_axis(shares, order, -1), atol=1e-5)
 
 
 def test_what_is_no_text_is_refused_and_leaves_the_others_alone(served):
