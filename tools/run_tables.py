@@ -144,9 +144,9 @@ def _precision(final):
 def texts(folder=RESULTS) -> str:
     """Runs of recipes/text.py, each with its parts, the plain net and the usual linear models on the same test."""
     lines = [
-        "| texts | tested on | blocks | right % | linear part % | residual part alone % | plain net in its place % "
-        "| usual linear model % | p against linear part | p against usual | on | log |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+        "| texts | tested on | blocks | right % | linear part % (p) | residual part alone % (p) "
+        "| plain net in its place % (p) | TF-IDF % (p) | naive Bayes % (p) | on | log |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for final, flags, where in runs(folder, "linear", "alone"):
         several = len(final.get("networks", ()))
@@ -158,18 +158,22 @@ def texts(folder=RESULTS) -> str:
         elif several:
             tested += f", mean of seeds {', '.join(map(str, final['seeds']))}"
         name = flags["data"].rpartition("/")[2]
-        usual, plain = final.get("baseline"), final.get("plain")
+        peers = final.get("peers", {})
+        others = [final.get("linear"), final.get("alone"), final.get("plain")]
+        others += [peers.get("TF-IDF"), peers.get("naive Bayes")]
         cells = [
-            name, tested, flags["depth"], _percent(final), _percent(final["linear"]),
-            _percent(final["alone"]), _percent(plain), _percent(usual), f"{final['linear']['p']:.2g}",
-            f"{usual['p']:.2g}" if usual else "",
-        ]  # fmt: skip
+            name,
+            tested,
+            flags["depth"],
+            f"{100 * final['accuracy']:.2f}",
+            *map(_beside, others),
+        ]
         lines.append(f"| {' | '.join(cells)} | {where} |")
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
 
 
-def _percent(figures):
-    return f"{100 * figures['accuracy']:.2f}" if figures else ""
+def _beside(figures):
+    return f"{100 * figures['accuracy']:.2f} ({figures['p']:.2g})" if figures else ""
 
 
 def segmentation(folder=RESULTS) -> str:
