@@ -9,6 +9,7 @@ from . import explaining as explaining
 from . import export as export
 from . import file_operations as file_operations
 from . import fold as fold
+from . import graphs as graphs
 from . import hearing as hearing
 from . import reading as reading
 from . import remote as remote

@@ -17,16 +17,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 
 from keras_resnet.data import views
 from keras_resnet.evaluation import scores
 from keras_resnet.networks.layers import building
-from keras_resnet.serving import decoding, explaining
+from keras_resnet.serving import decoding, explaining, graphs
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import errors, keras_private, label_files, labels
+from keras_resnet.support import errors, keras_private, labels
 
 
 def save(
@@ -84,9 +83,7 @@ def save(
     """
     classifier = _Classifier(model, precision, size, resize, interpolation)
     names = names_for(class_names, classifier.classes)
-    top = min(5, classifier.classes) if top is None else top
-    if not 1 <= top <= classifier.classes:
-        raise ValueError(f"top is 1 to {classifier.classes}, the network's classes; got {top}.")
+    top = graphs.top_of(top, classifier.classes)
 
     def write(folder):
         with tempfile.TemporaryDirectory() as asset:
@@ -133,11 +130,7 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> list[str]:
                 "ImageNet's 1000 alone."
             )
         return list(labels.imagenet_classes())
-    names = list(class_names)
-    if len(names) != classes:
-        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
-    label_files.check(names)
-    return names
+    return graphs.names_of(class_names, classes)
 
 
 def _cause(error):
@@ -186,19 +179,10 @@ class _Classifier:
             both = keras.Model(folded.inputs, [folded.outputs[0], dense.input, *seen])
         activation = folded.layers[-1].activation
         logits = activation is not keras.activations.softmax
-        weights = [
-            [np.asarray(variable.value) for variable in variables]
-            for variables in (both.trainable_variables, both.non_trainable_variables)
-        ]
-
-        self.held = held = [
-            [tf.Variable(value, trainable=False) for value in values] for values in weights
-        ]
+        self.held, call = graphs.held(both)
 
         def called(pictures):
-            read = [[tf.convert_to_tensor(variable) for variable in group] for group in held]
-            with building():
-                answers, _ = both.stateless_call(*read, pictures, training=False)
+            answers = call(pictures)
             return tf.nn.softmax(answers[0]) if logits else answers[0], *answers[1:]
 
         def compute(pictures):
@@ -209,7 +193,7 @@ class _Classifier:
         self.compute = tf.function(compute, input_signature=[spec], autograph=False)
         ordered = [*both.trainable_variables, *both.non_trainable_variables]
         place = next(i for i, variable in enumerate(ordered) if variable is dense.kernel)
-        self.kernel = [*held[0], *held[1]][place]
+        self.kernel = [*self.held[0], *self.held[1]][place]
         self.called = called
 
     def answers(self, pictures):

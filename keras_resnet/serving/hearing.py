@@ -14,9 +14,9 @@ import keras
 
 from keras_resnet.data import sounds
 from keras_resnet.networks.layers import building
+from keras_resnet.serving import graphs
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import label_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -74,13 +74,8 @@ def save(
         )
     if getattr(model.layers[-1], "activation", None) is not keras.activations.softmax:
         raise ValueError(f"{model.name} does not end in softmax: its scores are no probabilities.")
-    names, classes = list(class_names), model.output_shape[1]
-    if len(names) != classes:
-        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
-    label_files.check(names)
-    top = min(5, classes) if top is None else top
-    if not 1 <= top <= classes:
-        raise ValueError(f"top is 1 to {classes}, the network's classes; got {top}.")
+    classes = model.output_shape[1]
+    names, top = graphs.names_of(class_names, classes), graphs.top_of(top, classes)
     with building():
         folded = fold(model)
     return publish(path, lambda folder: _write(folded, rate, names, top, folder))
@@ -186,26 +181,14 @@ def _write(model, rate, names, top, folder):
 
     length = model.input_shape[1]
     module = tf.Module()
-    module.held = [
-        tf.Variable(keras.ops.convert_to_numpy(v), trainable=False) for v in model.variables
-    ]
-    order = {id(v): held for v, held in zip(model.variables, module.held, strict=True)}
-    groups = [
-        [order[id(v)] for v in group]
-        for group in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    module.held, call = graphs.held(model)
     labels = tf.constant(names)
 
     def answers(sound):
         """Probabilities of N from 0 on: TensorFlow's fused convolutions take no empty batch."""
         count = tf.shape(sound)[0]
         some = tf.cond(count == 0, lambda: tf.zeros([1, length]), lambda: sound)
-        read = [[tf.convert_to_tensor(v) for v in group] for group in groups]
-        with building():
-            found, _ = model.stateless_call(
-                *read, tf.ensure_shape(some, [None, length]), training=False
-            )
-        return found[:count]
+        return call(tf.ensure_shape(some, [None, length]))[:count]
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, length], tf.float32, name="sound")], autograph=False

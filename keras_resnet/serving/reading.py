@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import keras
 
 from keras_resnet.networks import ngrams
+from keras_resnet.serving import graphs
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import label_files
 
 # Why a text is not valid.
 REASONS = ("", "empty", "not_utf8", "too_long")
@@ -54,13 +54,8 @@ def save(
             f"{model.name} takes {model.input_shape} and gives {model.output_shape}; expected strings [B] and one "
             "output [B,classes]."
         )
-    names, classes = list(class_names), model.output_shape[1]
-    if len(names) != classes:
-        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
-    label_files.check(names)
-    top = min(5, classes) if top is None else top
-    if not 1 <= top <= classes:
-        raise ValueError(f"top is 1 to {classes}, the network's classes; got {top}.")
+    classes = model.output_shape[1]
+    names, top = graphs.names_of(class_names, classes), graphs.top_of(top, classes)
     return publish(path, lambda folder: _write(model, names, top, folder))
 
 

@@ -12,11 +12,10 @@ import keras
 
 from keras_resnet.networks import resizing
 from keras_resnet.networks.layers import building, channels_last_only
-from keras_resnet.serving import decoding
+from keras_resnet.serving import decoding, graphs
 from keras_resnet.serving.decoding import REASONS
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import label_files
 
 
 def save(
@@ -61,16 +60,14 @@ def save(
         )
     if not isinstance(model.layers[-1], keras.layers.Softmax):
         raise ValueError(f"{model.name} does not end in softmax: its scores are no probabilities.")
-    names, classes = list(class_names), shapes[1][-1]
-    if len(names) != classes:
-        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
+    classes = shapes[1][-1]
+    names = graphs.names_of(class_names, classes)
     if classes > 256:
         raise ValueError(
             f"A mask's PNG has numbers up to 255, but the network has {classes} classes."
         )
     if size < 1:
         raise ValueError(f"size is at least 1 pixel; got {size}.")
-    label_files.check(names)
     with building():
         folded = fold(model)
     return publish(path, lambda folder: _write(folded, size, names, folder))
@@ -80,22 +77,14 @@ def _write(model, size, names, folder):
     import tensorflow as tf
 
     module = tf.Module()
-    module.held = [
-        tf.Variable(keras.ops.convert_to_numpy(v), trainable=False) for v in model.variables
-    ]
-    order = {id(v): held for v, held in zip(model.variables, module.held, strict=True)}
-    groups = [
-        [order[id(v)] for v in group]
-        for group in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    module.held, call = graphs.held(model)
     labels, classes = tf.constant(names), len(names)
 
     def answers(pictures):
         """float32 [N,h,w,K], N at least 1."""
-        read = [[tf.convert_to_tensor(v) for v in group] for group in groups]
         with building():
-            seen = tf.ensure_shape(resizing.fitted(pictures, size), [None, None, None, 3])
-            return model.stateless_call(*read, seen, training=False)[0]
+            seen = resizing.fitted(pictures, size)
+        return call(tf.ensure_shape(seen, [None, None, None, 3]))
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="pictures")],

@@ -14,10 +14,9 @@ import numpy as np
 
 from keras_resnet.data import canvas as canvases
 from keras_resnet.networks.layers import building
-from keras_resnet.serving import decoding
+from keras_resnet.serving import decoding, graphs
 from keras_resnet.serving.fold import fold
 from keras_resnet.serving.versions import publish
-from keras_resnet.support import label_files
 from keras_resnet.tasks import detected, detection
 
 if TYPE_CHECKING:
@@ -56,13 +55,10 @@ def save(
             file or behind a URL.
         OSError: the folder cannot be written; nothing is left of it.
     """
-    levels, names = detection.levels(model), list(class_names)
+    levels = detection.levels(model)
     if not isinstance(model.output, dict) or {*model.output} != {"classes", "boxes", "centers"}:
         raise ValueError(f"{model.name} is no detector: it has not its three outputs.")
-    classes = model.output["classes"].shape[-1]
-    if len(names) != classes:
-        raise ValueError(f"The network has {classes} classes, but there are {len(names)} names.")
-    label_files.check(names)
+    names = graphs.names_of(class_names, model.output["classes"].shape[-1])
     if not all(0 <= value <= 1 for value in thresholds):
         raise ValueError(f"A score and an overlap are between 0 and 1; got {tuple(thresholds)}.")
     with building():
@@ -75,23 +71,9 @@ def _write(model, levels, names, thresholds, folder):
 
     canvas = tuple(model.input_shape[1:3])
     module = tf.Module()
-    module.held = [
-        tf.Variable(keras.ops.convert_to_numpy(v), trainable=False) for v in model.variables
-    ]
-    order = {id(v): held for v, held in zip(model.variables, module.held, strict=True)}
-    groups = [
-        [order[id(v)] for v in group]
-        for group in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    module.held, call = graphs.held(model)
     labels = tf.constant(names)
     view = canvases.view(canvas)
-
-    def outputs(pictures):
-        """Of N from 1 on; TensorFlow's fused convolutions take no empty batch."""
-        read = [[tf.convert_to_tensor(v) for v in group] for group in groups]
-        with building():
-            found, _ = model.stateless_call(*read, pictures, training=False)
-        return found
 
     def answers(pictures, sizes):
         """(boxes, scores, indices, count) of float32 [N,h,w,3] on the canvas and int32 [N,2], height and width."""
@@ -99,7 +81,7 @@ def _write(model, levels, names, thresholds, folder):
         none = tf.equal(count, 0)
         some = tf.cond(none, lambda: tf.zeros([1, *canvas, 3]), lambda: pictures)
         sizes = tf.cond(none, lambda: tf.constant([canvas]), lambda: sizes)
-        found = outputs(tf.ensure_shape(some, [None, *canvas, 3]))
+        found = call(tf.ensure_shape(some, [None, *canvas, 3]))
         every = chosen(found, levels, tf.ensure_shape(sizes, [None, 2]), canvas, thresholds)
         return [each[:count] for each in every]
 
