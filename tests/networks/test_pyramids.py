@@ -216,3 +216,27 @@ def test_keras_hub_deeplab(tmp_path):
     )
     y = np.random.default_rng(0).integers(0, 3, (2, SIZE, SIZE, 1))
     trains_and_loads(model, pictures(), y, tmp_path, lambda net: [net(pictures())])
+
+
+def test_a_top_down_pyramid_by_hand():
+    """Each map by its 1x1 convolution, plus the coarser sum by the nearest position; of odd sides, too."""
+    sides, widths = [(13, 10), (7, 5), (4, 3)], (4, 6, 8)
+    inputs = [keras.Input((*side, width)) for side, width in zip(sides, widths, strict=True)]
+    maps = pyramids.top_down(inputs, 8, layers.Layers(normalization="group"))
+    assert [x.shape[1:] for x in maps] == [(*side, 8) for side in sides]
+    model = keras.Model(inputs, maps)
+    sums = keras.Model(inputs, [model.get_layer(f"fpn_{i}_conv").input for i in range(3)])
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(2, *x.shape[1:])).astype("float32") for x in inputs]
+    coarser = None
+    for i in (2, 1, 0):
+        kernel, bias = model.get_layer(f"fpn_{i}_lateral").get_weights()
+        expected = given[i] @ kernel[0, 0] + bias
+        if coarser is not None:
+            for axis in (1, 2):
+                old, new = coarser.shape[axis], expected.shape[axis]
+                coarser = coarser.take(((np.arange(new) + 0.5) * old / new).astype(int), axis)
+            expected += coarser
+        got = keras.ops.convert_to_numpy(sums(given)[i])
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        coarser = expected
