@@ -83,7 +83,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("width", 64, "Channels of the head.", lower_bound=8)
 flags.DEFINE_integer("size", 720, "Longer side of what the network gets, pixels.", lower_bound=64)
 # --- Training
-flags.DEFINE_integer("steps", 600, "Updates.", lower_bound=1)
+flags.DEFINE_integer("steps", 400, "Updates.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 4, "Pictures an update.", lower_bound=1)
 flags.DEFINE_float("crop", 0.4, "Share of the sides that training sees at a time.", 0.1, 1.0)
 flags.DEFINE_float("rate", 1e-3, "Highest learning rate.", lower_bound=0.0)
