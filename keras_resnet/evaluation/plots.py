@@ -204,7 +204,7 @@ def boxes(
     )
     for text in legend.get_texts():
         text.set(**look)
-    _save(figure, path)
+    _save(figure, path, palette=True)
 
 
 def masks(
