@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.colors import PowerNorm, hsv_to_rgb
+from matplotlib.colors import PowerNorm, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -227,8 +227,8 @@ def masks(
         iou: of each class in 0..1, NaN where it is not known.
     """
     colours = _colours(len(class_names))
-    width = pictures[0].shape[1] / pictures[0].shape[0] * 2.2
-    figure = Figure(figsize=(3 * width + 2, 2.25 * len(pictures) + 0.3), layout="constrained")
+    width = pictures[0].shape[1] / pictures[0].shape[0] * 1.7
+    figure = Figure(figsize=(3 * width + 2, 1.75 * len(pictures) + 0.3), layout="constrained")
     axes = figure.subplots(len(pictures), 3, squeeze=False)
     for row, picture, *both in zip(axes, pictures, truths, found, strict=True):
         gray = picture.mean(-1, keepdims=True)
@@ -279,12 +279,21 @@ def pair(
     _save(figure, path, metadata=mark)
 
 
+# Told apart on photographs, also by most colour-blind readers: Paul Tol's "muted" and an orange, as on the server's
+# page.
+_ELEVEN = (
+    "#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499", "#dddddd",
+    "#e4632d",
+)  # fmt: skip
+
+
 def _colours(count):
     """uint8 [count+1,3], far from each other; the last one is black."""
-    hues = np.arange(count) * 0.618034 % 1
-    light = np.array([0.95, 0.65, 0.8])[np.arange(count) % 3]
-    rgb = hsv_to_rgb(np.stack([hues, np.full(count, 0.75), light], -1)) if count else []
-    return np.rint(255 * np.array([*rgb, (0, 0, 0)])).astype(np.uint8)
+    more = np.arange(len(_ELEVEN), max(count, len(_ELEVEN)))
+    light = np.array([0.95, 0.65, 0.8])[more % 3]
+    rgb = hsv_to_rgb(np.stack([more * 0.618034 % 1, np.full(len(more), 0.75), light], -1))
+    every = [*map(to_rgb, _ELEVEN[:count]), *rgb, (0, 0, 0)]
+    return np.rint(255 * np.array(every)).astype(np.uint8)
 
 
 def _short(line, most=22):
