@@ -51,21 +51,26 @@ def test_deeplabs_rates_are_pixels():
     assert net.get_layer("conv4_block1_1_conv").dilation_rate == (2, 2)
 
 
-@pytest.mark.parametrize("head", segmentation.HEADS)
-def test_channels_first_gives_the_same(head):
-    """Under the other data format, of the same weights; TensorFlow has no such convolutions on a CPU."""
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("channels_first needs JAX or PyTorch, or a GPU")
-    net, x = network(head), pictures(1, 33, 48, 3)
-    keras.config.set_image_data_format("channels_first")
-    try:
-        other = segmentation.network(backbone(head, (3, None, None)), 3, head=head, width=8)
-        other.set_weights(net.get_weights())
-        got = keras.ops.convert_to_numpy(segmentation.answering(other)(np.moveaxis(x, -1, 1)))
-    finally:
-        keras.config.set_image_data_format("channels_last")
+CHANNELS_FIRST = """
+import keras, numpy as np
+from keras_resnet.tasks import segmentation
+from tests.tasks.test_segmentation import backbone, network, pictures
+x = pictures(1, 33, 48, 3)
+for head in segmentation.HEADS:
+    net = network(head)
     expected = keras.ops.convert_to_numpy(segmentation.answering(net)(x))
+    keras.config.set_image_data_format("channels_first")
+    other = segmentation.network(backbone(head, (3, None, None)), 3, head=head, width=8)
+    other.set_weights(net.get_weights())
+    got = keras.ops.convert_to_numpy(segmentation.answering(other)(np.moveaxis(x, -1, 1)))
+    keras.config.set_image_data_format("channels_last")
     np.testing.assert_allclose(np.moveaxis(got, 1, -1), expected, atol=1e-5)
+"""
+
+
+def test_channels_first_gives_the_same(run_python):
+    """Under the other data format, of the same weights; by JAX, as TensorFlow has no such convolutions on a CPU."""
+    run_python(CHANNELS_FIRST, env={"KERAS_BACKEND": "jax"})
 
 
 def test_a_file_gives_the_same(tmp_path):
