@@ -73,7 +73,7 @@ VIEWS, MEMORY = (
     6,
     1 << 30,
 )  # of each picture, whose maps a frozen backbone computes once; bytes for these
-SHOWN = 6  # pictures in boxes.png
+SHOWN = 3  # pictures in boxes.png
 MODES = {"frozen": "linear", "last_stage": "last_stage", "full": "full"}
 run.define_workdir()
 flags.DEFINE_string("data", None, "A folder or zip of pictures with boxes: see above.")
@@ -330,11 +330,8 @@ def save(net, workdir, class_names, thresholds, final):
 
 
 def fingerprint(net, train, held):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
-    names = "\n".join([*train.names, "", *held.names])
-    agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
-    agreed["--weights"] = training.weights_sha256(net)
-    return agreed
+    names = [*train.names, "", *held.names]
+    return run.agreed(BINDING, f"{len(train)} pictures", names, training.weights_sha256(net))
 
 
 if __name__ == "__main__":

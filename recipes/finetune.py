@@ -49,7 +49,6 @@ that cannot be read as pictures), parameters (that trained), weights_sha256, sec
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 import time
 
@@ -386,10 +385,8 @@ def save_model(net, workdir, contract, source, crop, final):
 
 
 def fingerprint(net, crop, train, held_out):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
-    names = "\n".join([*train.pictures.names, "", *held_out.pictures.names])
-    agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
-    agreed["--weights"] = training.weights_sha256(net)
+    names = [*train.pictures.names, "", *held_out.pictures.names]
+    agreed = run.agreed(BINDING, f"{len(train)} pictures", names, training.weights_sha256(net))
     size, resize, interpolation = crop
     by = "" if interpolation == "bilinear" else f" by {interpolation}"
     return agreed | {"--size": size, "--resize": f"{resize}{by}" if by else resize}

@@ -32,8 +32,6 @@ of each class (shares, 0 to 1), baseline (the same of the forest), valid_miou, p
 repeated (pictures), parameters (that trained), steps, weights_sha256, seconds (training).
 """
 
-import hashlib
-
 import keras_resnet_he
 
 keras_resnet_he.check(keras=True)
@@ -239,11 +237,8 @@ def save(net, workdir, classes, final):
 
 
 def fingerprint(net, train, held):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
-    names = "\n".join([*train.names, "", *held.names])
-    agreed["--data"] = f"{len(train)} pictures, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
-    agreed["--weights"] = training.weights_sha256(net)
-    return agreed
+    names = [*train.names, "", *held.names]
+    return run.agreed(BINDING, f"{len(train)} pictures", names, training.weights_sha256(net))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,6 @@ machine), recordings (trained on), left_out, resampled, parameters (that trained
 (training); with --unseen=all, speakers: name -> the same, and accuracy is the mean over them.
 """
 
-import hashlib
-
 import keras_resnet_he
 
 keras_resnet_he.check(keras=True)
@@ -309,11 +307,8 @@ def save(net, workdir, classes, rate, final):
 
 
 def fingerprint(net, train, held):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
-    names = "\n".join([*train.names, "", *(held.names if held else ())])
-    agreed["--data"] = f"{len(train)} recordings, {hashlib.sha256(names.encode()).hexdigest()[:12]}"
-    agreed["--weights"] = training.weights_sha256(net)
-    return agreed
+    names = [*train.names, "", *(held.names if held else ())]
+    return run.agreed(BINDING, f"{len(train)} recordings", names, training.weights_sha256(net))
 
 
 if __name__ == "__main__":

@@ -124,3 +124,11 @@ def test_update_wants_each_marker_once():
     )
     with pytest.raises(ValueError, match="it has 0"):
         readme_tables.update("nothing", {"t": "new"})
+
+
+def test_what_runs_left_is_small():
+    """Results and the pages' pictures are in every clone: at most 200 kB each."""
+    folders = [ROOT / folder for folder in ("recipes/results", "benchmarks/results", "docs/images")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 50
+    assert {str(file): file.stat().st_size for file in files if file.stat().st_size > 200_000} == {}

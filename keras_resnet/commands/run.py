@@ -1,5 +1,6 @@
 """What training commands share: their flags, the work folder, and what they leave in it."""
 
+import hashlib
 import json
 import os
 import time
@@ -88,6 +89,20 @@ def make_workdir(chief: bool = True) -> epath.Path:
     if chief:
         locks.hold(workdir)
     return workdir
+
+
+def agreed(binding: Iterable[str], count: str, names: Iterable[str], weights_sha256: str) -> dict:
+    """What a checkpoint of these flags must agree on with the command that resumes from it; see `training.fit`.
+
+    Args:
+        binding: names of the flags.
+        count: of the examples that train, in words.
+        names: of the examples that train and that are evaluated, in order.
+        weights_sha256: of the network before it trains.
+    """
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    flagged = {f"--{name}": getattr(FLAGS, name) for name in binding}
+    return flagged | {"--data": f"{count}, {digest}", "--weights": weights_sha256}
 
 
 def describe(workdir: epath.Path) -> None:

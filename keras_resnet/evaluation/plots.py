@@ -178,7 +178,7 @@ def boxes(
         class_names: of the labels.
         path: written whole or not at all.
     """
-    figure = Figure(figsize=(10, 4 * len(pictures)), layout="constrained")
+    figure = Figure(figsize=(6.4, 2.7 * len(pictures) + 0.3), layout="constrained")
     axes = figure.subplots(len(pictures), 2, squeeze=False)
     look = _as_it_stands(class_names)
     for row, picture, *both in zip(axes, pictures, truths, found, strict=True):
@@ -196,7 +196,7 @@ def boxes(
             listed = ", ".join(
                 f"{_short(class_names[i])} {counts[i]}" for i in np.flatnonzero(counts)
             )
-            one.set_title(f"{what}: {_short(listed or 'nothing', 60)}", fontsize=9, **look)
+            one.set_title(f"{what}: {_short(listed or 'nothing', 45)}", fontsize=8, **look)
     names = range(min(20, len(class_names)))
     handles = [Rectangle((0, 0), 1, 1, fill=False, color=f"C{i % 10}") for i in names]
     legend = figure.legend(

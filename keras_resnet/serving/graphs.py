@@ -58,3 +58,31 @@ def top_of(top: int | None, classes: int) -> int:
     if not 1 <= top <= classes:
         raise ValueError(f"top is 1 to {classes}, the network's classes; got {top}.")
     return top
+
+
+def best(
+    shares: "tf.Tensor", why: "tf.Tensor", names: Sequence[str], top: int, reasons: Sequence[str]
+) -> dict[str, "tf.Tensor"]:
+    """What a signature says of N inputs: the `top` best classes of each that is valid, best first.
+
+    Args:
+        shares: float32 [N,K].
+        why: int32 [N], places in `reasons`, of which the first, "", is that of a valid input.
+        names: of the K classes.
+
+    Returns:
+        "classes" string, "scores" float32 and "indices" int32 [N,top], which are "", 0 and -1 where it is not valid;
+        "valid" bool and "reason" string [N].
+    """
+    import tensorflow as tf
+
+    valid = tf.equal(why, 0)
+    shown = valid[:, None]
+    scores, indices = tf.math.top_k(shares, top)
+    return {
+        "classes": tf.where(shown, tf.gather(tf.constant(names), indices), ""),
+        "scores": tf.where(shown, scores, 0.0),
+        "indices": tf.where(shown, indices, -1),
+        "valid": valid,
+        "reason": tf.gather(tf.constant(reasons), why),
+    }

@@ -182,7 +182,6 @@ def _write(model, rate, names, top, folder):
     length = model.input_shape[1]
     module = tf.Module()
     module.held, call = graphs.held(model)
-    labels = tf.constant(names)
 
     def answers(sound):
         """Probabilities of N from 0 on: TensorFlow's fused convolutions take no empty batch."""
@@ -204,16 +203,7 @@ def _write(model, rate, names, top, folder):
         sound, reasons = tf.map_fn(
             lambda file: decode(file, length, rate), wav_bytes, fn_output_signature=specs
         )
-        valid = tf.equal(reasons, VALID)
-        scores, indices = tf.math.top_k(answers(sound), top)
-        shown = valid[:, None]
-        return {
-            "classes": tf.where(shown, tf.gather(labels, indices), ""),
-            "scores": tf.where(shown, scores, 0.0),
-            "indices": tf.where(shown, indices, -1),
-            "valid": valid,
-            "reason": tf.gather(tf.constant(REASONS), reasons),
-        }
+        return graphs.best(answers(sound), reasons, names, top, REASONS)
 
     signatures = {"serving_default": serving_default, "predict_bytes": predict_bytes}
     tf.saved_model.save(module, str(folder), signatures)

@@ -62,8 +62,6 @@ def save(
 def _write(model, names, top, folder):
     import tensorflow as tf
 
-    labels, reasons = tf.constant(names), tf.constant(REASONS)
-
     def shares(text):
         """Of N from 0 on: TensorFlow's fused convolutions take no empty batch."""
         found = model(tf.concat([text, [""]], 0), training=False)
@@ -71,16 +69,8 @@ def _write(model, names, top, folder):
 
     def answers(text):
         why = _reasons(text)
-        valid = tf.equal(why, VALID)
-        scores, indices = tf.math.top_k(shares(tf.where(valid, text, "")), top)
-        shown = valid[:, None]
-        return {
-            "classes": tf.where(shown, tf.gather(labels, indices), ""),
-            "scores": tf.where(shown, scores, 0.0),
-            "indices": tf.where(shown, indices, -1),
-            "valid": valid,
-            "reason": tf.gather(reasons, why),
-        }
+        text = tf.where(tf.equal(why, VALID), text, "")
+        return graphs.best(shares(text), why, names, top, REASONS)
 
     archive = keras.export.ExportArchive()
     archive.track(model)

@@ -39,7 +39,7 @@ def place(
         canvas: height and width.
         size: height and width that they are resized to.
         corner: where their upper left corner comes: down and right, also negative.
-        ignore: the class number where there is no picture.
+        ignore: the number that the mask gets beyond the picture's edges.
     """
     labels = resized(mask, size, Image.Resampling.NEAREST)
     return View(

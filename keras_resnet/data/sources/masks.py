@@ -113,11 +113,13 @@ def load(
 ) -> Masked:
     """The pictures and masks of a folder or a zip; the zip is read in place.
 
-    A picture and its mask have one name, in folders that are called alike but for what says that it is a mask (`annot`,
-    `masks`, `labels`, `gt`, ...); their split is what the folders' names say. Left out (`Masked.bad`) are a picture
-    without a mask, a mask without a picture or of another size, one with numbers beyond the classes, and what cannot be
-    decoded. A picture that is to train or choose on and also in a later split, pixel by pixel, is left out, too
-    (`Masked.repeated`).
+    A picture and its mask have the same file name. The masks' folder is called like the pictures', with a word for
+    masks in it or in place of one for pictures (`train/` and `trainannot/`, `images/val/` and `masks/val/`; also
+    `labels`, `gt` and others); the folders' names say the split.
+
+    Left out (`Masked.bad`) are a picture without a mask, a mask without a picture or of another size, one with numbers
+    beyond the classes, and what cannot be decoded. A picture to train or choose on that is also in a later split, pixel
+    by pixel, is left out too (`Masked.repeated`).
 
     Args:
         class_names: in order of their numbers; None: the lines of a file classes.txt, `Sky` or `0 Sky`; without one
