@@ -29,6 +29,7 @@ setup(
     package_data={
         "": ["*.pyi", "py.typed"],
         "keras_resnet.commands": ["*.json"],
+        "keras_resnet.weights": ["*.json"],
         "keras_resnet.serving.server": ["page/*"],
         "keras_resnet.support": ["*.txt"],
         "keras_resnet.recipes": ["flagfiles/*.flags", "cluster/*"],

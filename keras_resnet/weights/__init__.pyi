@@ -1,6 +1,7 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import bounds as bounds
+from . import claims as claims
 from . import contract as contract
 from . import folders as folders
 from . import found as found

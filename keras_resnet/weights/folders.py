@@ -7,7 +7,7 @@ import pathlib
 from keras_resnet.weights.bounds import are_numbers, read_json
 from keras_resnet.weights.contract import Contract
 
-_TIMM = {
+TIMM: dict[str, str] = {  # timm's name -> ours
     "resnet18": "ResNet18",
     "resnet34": "ResNet34",
     "resnet50": "ResNet50V1_5",
@@ -18,9 +18,9 @@ _TIMM = {
     "wide_resnet50_2": "WideResNet50_2",
     "wide_resnet101_2": "WideResNet101_2",
 }
-_TIMM |= {f"resnetv2_{depth}": f"ResNet{depth}V2" for depth in (18, 34, 50, 101, 152)}
-_TIMM |= {f"resnet{depth}d": f"ResNet{depth}D" for depth in (18, 34, 50, 101, 152)}
-_TIMM |= {f"seresnet{depth}": f"SEResNet{depth}" for depth in (50, 101, 152)}
+TIMM |= {f"resnetv2_{depth}": f"ResNet{depth}V2" for depth in (18, 34, 50, 101, 152)}
+TIMM |= {f"resnet{depth}d": f"ResNet{depth}D" for depth in (18, 34, 50, 101, 152)}
+TIMM |= {f"seresnet{depth}": f"SEResNet{depth}" for depth in (50, 101, 152)}
 # Arguments of timm's networks that do not change what a trained one computes.
 _HARMLESS = {
     "num_classes", "in_chans", "img_size", "drop_rate", "drop_path_rate", "drop_block_rate",
@@ -105,7 +105,7 @@ def _timm(folder, config):
     kinds = [(place, name) for place in (config, given) for name in ("label_names", "labels")]
     names = next((place[name] for place, name in kinds if place.get(name)), ())
     fields = {
-        "network": _TIMM.get(architecture),
+        "network": TIMM.get(architecture),
         "preprocessing": _normalisation(given.get("mean"), given.get("std"), 1 / 255),
         "size": size,
         "resize": math.floor(size / crop) if size else None,

@@ -1,10 +1,12 @@
 """Published weight sets by name: the address of each, and the contract that it was measured under.
 
 Addresses, licences and figures are those in the packages torchvision 0.28, timm 1.0.31 and Keras 3.15; top-1 and
-top-5 are their sources' claims on ImageNet's 50,000 validation pictures. The eight digits in a name of
+top-5 are their sources' claims on ImageNet's 50,000 validation pictures, of timm's sets what timm measured, which has
+ReaL and ImageNetV2 of both (`claims`). The eight digits in a name of
 torchvision's begin the file's SHA-256; Keras publishes MD5.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -14,7 +16,8 @@ from typing import NamedTuple
 
 import keras
 
-from keras_resnet.weights import peers, tensors
+from keras_resnet.support import files
+from keras_resnet.weights import claims, folders, peers, tensors
 from keras_resnet.weights.contract import Contract
 
 logger = logging.getLogger(__name__)
@@ -22,7 +25,8 @@ VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that has the files, for work
 
 
 class Published(NamedTuple):
-    """A weight set: `digest` is the file's MD5, or begins its SHA-256, or "" where neither is known."""
+    """A weight set: `digest` is the file's MD5, or begins its SHA-256; where neither is published, "": then `fetch`
+    records the SHA-256 of the first use beside the file."""
 
     file: str
     url: str
@@ -51,11 +55,18 @@ def _torchvision():
         "WideResNet50_2": ("wide_resnet50_2-9ba9bcbe", 81.602, 95.758),
         "WideResNet101_2": ("wide_resnet101_2-d733dc28", 82.510, 96.020),
     }
+    by_name = {ours: theirs for theirs, ours in folders.TIMM.items()}
     # Their `transforms()`: bilinear, antialiased; shorter side 256 for V1, 232 for V2, centre of 224.
     for tag, resize, sets in (("IMAGENET1K_V1", 256, v1), ("IMAGENET1K_V2", 232, v2)):
         for network, (stem, top1, top5) in sets.items():
             name = f"torchvision/{tag}"
+            measured = claims.of(f"{by_name[network]}.tv{'2' * (tag[-1] == '2')}_in1k", 224)
             accuracy = _claimed(top1, top5)
+            accuracy |= {
+                key: measured[key]
+                for key in ("claimed_top1_real", "claimed_top1_v2")
+                if key in measured
+            }
             contract = Contract(network, "torch", 224, resize, (), name, "BSD-3-Clause", accuracy)
             file = f"{stem}.pth"
             url = f"https://download.pytorch.org/models/{file}"
@@ -63,40 +74,56 @@ def _torchvision():
 
 
 def _timm():
-    plain = {
-        "ResNet18": "resnet18",
-        "ResNet34": "resnet34",
-        "ResNet50V1_5": "resnet50",
-        "ResNet101V1_5": "resnet101",
-        "ResNet152V1_5": "resnet152",
-        "ResNet50D": "resnet50d",
-        "SEResNet50": "seresnet50",
-        "ResNeXt50_32x4d": "resnext50_32x4d",
-    }
+    by_name = {ours: theirs for theirs, ours in folders.TIMM.items()}
     # Of each set's `pretrained_cfg`: test_input_size and test_crop_pct, where there are none input_size and crop_pct;
-    # the shorter side is their quotient, rounded down. All are measured with bicubic resizing.
-    a = {"a1_in1k": (288, 1.0), "a2_in1k": (288, 1.0), "a3_in1k": (224, 0.95)}
-    sets = [(network, arch, tag, *a[tag]) for network, arch in plain.items() for tag in a]
-    sets += [
-        ("ResNet18D", "resnet18d", "ra2_in1k", 288, 0.95),
-        ("ResNet34D", "resnet34d", "ra2_in1k", 288, 0.95),
-        ("ResNet50D", "resnet50d", "ra2_in1k", 288, 0.95),
-        ("ResNet101D", "resnet101d", "ra2_in1k", 320, 1.0),
-        ("ResNet152D", "resnet152d", "ra2_in1k", 320, 1.0),
-        ("SEResNet50", "seresnet50", "ra2_in1k", 288, 0.95),
-        ("WideResNet50_2", "wide_resnet50_2", "racm_in1k", 288, 0.95),
-        ("ResNet50V2", "resnetv2_50", "a1h_in1k", 288, 1.0),
-        ("ResNet101V2", "resnetv2_101", "a1h_in1k", 288, 1.0),
-    ]
-    for network, arch, tag, size, crop in sets:
-        name = f"timm/{tag}"
-        preprocessing = "tf" if network.endswith("V2") else "torch"
-        resize = int(size / crop)
-        contract = Contract(
-            network, preprocessing, size, resize, (), name, "Apache-2.0", interpolation="bicubic"
-        )
-        url = f"https://huggingface.co/timm/{arch}.{tag}/resolve/main/model.safetensors"
-        yield (network, name), Published(f"{arch}.{tag}.safetensors", url, "", contract)
+    # the shorter side is their quotient, rounded down.
+    for tag, size, crop, networks in _TIMMS:
+        for network in networks.split():
+            arch, name = by_name[network], f"timm/{tag}"
+            halves = network.endswith("V2") or tag.startswith("ra4")  # mean and deviation
+            facebooks = tag.startswith("fb_")
+            contract = Contract(
+                network,
+                "tf" if halves else "torch",
+                size,
+                int(size / crop),
+                (),
+                name,
+                "CC-BY-NC-4.0" if facebooks else "Apache-2.0",
+                claims.of(f"{arch}.{tag}", size),
+                "bilinear" if facebooks else "bicubic",
+            )
+            url = f"https://huggingface.co/timm/{arch}.{tag}/resolve/main/model.safetensors"
+            yield (network, name), Published(f"{arch}.{tag}.safetensors", url, "", contract)
+
+
+_PLAIN = "ResNet18 ResNet34 ResNet50V1_5 ResNet101V1_5 ResNet152V1_5"
+_SEMI = "ResNet18 ResNet50V1_5 ResNeXt50_32x4d ResNeXt101_32x8d"
+_TIMMS = [  # tag, pixels, crop, networks
+    # "ResNet strikes back" (Wightman 2021); h is for hybrids of its recipes.
+    ("a1_in1k", 288, 1.0, f"{_PLAIN} ResNet50D SEResNet50 ResNeXt50_32x4d"),
+    ("a2_in1k", 288, 1.0, f"{_PLAIN} ResNet50D SEResNet50 ResNeXt50_32x4d"),
+    ("a3_in1k", 224, 0.95, f"{_PLAIN} ResNet50D SEResNet50 ResNeXt50_32x4d"),
+    ("a1h_in1k", 288, 1.0, "ResNet101V1_5 ResNet152V1_5 ResNeXt50_32x4d ResNet50V2 ResNet101V2"),
+    ("a1h_in1k", 224, 1.0, "ResNet50V1_5"),
+    *((f"{tag}_in1k", 288, 1.0, "ResNet50V1_5") for tag in ("b1k", "b2k", "c1", "c2", "d")),
+    # RandAugment, and what timm called its recipes before.
+    ("ra2_in1k", 288, 0.95, "ResNet18D ResNet34D ResNet50D SEResNet50"),
+    ("ra2_in1k", 320, 1.0, "ResNet101D ResNet152D"),
+    ("racm_in1k", 288, 0.95, "WideResNet50_2"),
+    ("ra_in1k", 288, 0.95, "ResNet50V1_5 ResNeXt50_32x4d"),
+    ("ram_in1k", 288, 0.95, "ResNet50V1_5"),
+    ("am_in1k", 224, 0.875, "ResNet50V1_5"),
+    ("bt_in1k", 288, 0.95, "ResNet34 ResNet50V1_5"),
+    # 3,600 epochs by MobileNetV4's recipe, of 2024.
+    ("ra4_e3600_r224_in1k", 288, 1.0, "ResNet34 ResNet18D ResNet50D ResNet18V2 ResNet34V2"),
+    # MXNet's GluonCV (He T. 2018).
+    ("gluon_in1k", 224, 0.875, f"{_PLAIN} ResNet50D ResNet101D ResNet152D ResNeXt50_32x4d"),
+    # Taught by a larger network on pictures with hashtags or on YFCC100M (Yalniz 2019); by hashtags (Mahajan 2018).
+    ("fb_swsl_ig1b_ft_in1k", 224, 0.875, _SEMI),
+    ("fb_ssl_yfcc100m_ft_in1k", 224, 0.875, _SEMI),
+    ("fb_wsl_ig1b_ft_in1k", 224, 0.875, "ResNeXt101_32x8d"),
+]
 
 
 def _keras():
@@ -122,6 +149,7 @@ def _claimed(top1, top5):
 # What weights="imagenet" is, the first that the network has: keras.applications' own, else its publisher's default.
 _USUAL = (
     "keras/imagenet", "torchvision/IMAGENET1K_V2", "torchvision/IMAGENET1K_V1", "timm/ra2_in1k", "timm/a1h_in1k",
+    "timm/ra4_e3600_r224_in1k",
 )  # fmt: skip
 _USUAL_OF = {
     "SEResNet50": "timm/a1_in1k"
@@ -166,7 +194,8 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
         name: of a set in `PUBLISHED`, or "imagenet" for the `usual` one, which the log then names.
 
     Raises:
-        ValueError: there is no such set, its file is missing or cannot be fetched, or is not the published one.
+        ValueError: there is no such set, its file is missing or cannot be fetched, or is not the published one, or not
+            the one of its first use where no digest is published.
     """
     if name == IMAGENET and usual(network):
         name = usual(network)
@@ -194,14 +223,28 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
                 f"{entry.url} cannot be fetched ({reason}): put that file at {cache}, or into a folder "
                 f"that {VARIABLE} names."
             ) from None
-    kind = "md5" if len(entry.digest) == 32 else "sha256"
-    found = _digest(path, kind)
-    if not found.startswith(entry.digest):
-        raise ValueError(
-            f"{path} is not the published {entry.file}: its {kind.upper()} begins with {found[:8]}, not "
-            f"{entry.digest[:8]}: remove it and fetch it again."
-        )
+    _check_digest(path, entry)
     return path, entry.contract
+
+
+def _check_digest(path, entry):
+    """Refuses a file that is not the published one; where no digest is published, not that of its first use."""
+    known, whose = entry.digest, "the published"
+    record = path.with_name(f"{path.name}.sha256")  # as sha256sum writes it
+    if not known and record.is_file():
+        known = record.read_text("utf-8").split(" ")[0].strip()
+        whose = f"what {record.name} beside it recorded at the first use of"
+    kind = "md5" if len(known) == 32 else "sha256"
+    found = _digest(path, kind)
+    if not found.startswith(known):
+        also = f" with {record.name}" if not entry.digest else ""
+        raise ValueError(
+            f"{path} is not {whose} {entry.file}: its {kind.upper()} begins with {found[:8]}, not "
+            f"{known[:8]}: remove it{also} and fetch it again."
+        )
+    if not known:
+        with contextlib.suppress(OSError):  # a folder that is only read
+            files.write(record, f"{found}  {path.name}\n")
 
 
 @functools.cache

@@ -1,6 +1,9 @@
 """weights="imagenet" and other published names: which set that is, where its file is looked for, what is answered."""
 
+import hashlib
+import json
 import logging
+import pathlib
 
 import child
 import keras
@@ -11,7 +14,7 @@ from telling import randomised
 
 import keras_resnet
 from keras_resnet import weights
-from keras_resnet.weights import published
+from keras_resnet.weights import claims, published
 
 EXPORT = child.RECIPE.parents[1] / "savedmodels" / "export.py"
 
@@ -83,10 +86,55 @@ def test_an_unknown_name_lists_those_of_the_network(name):
     assert repr(name) in sentence
     assert (
         "published for ResNet34 are imagenet (torchvision/IMAGENET1K_V1), timm/a1_in1k, timm/a2_in1k, "
-        "timm/a3_in1k and torchvision/IMAGENET1K_V1" in sentence
+        "timm/a3_in1k, timm/bt_in1k, timm/gluon_in1k, timm/ra4_e3600_r224_in1k and "
+        "torchvision/IMAGENET1K_V1" in sentence
     )
     with pytest.raises(ValueError, match="none are published for ResNet20"):
         keras_resnet.ResNet20(weights=name)
+
+
+def test_the_digest_of_the_first_use_is_recorded_and_checked(tmp_path, monkeypatch):
+    """timm publishes none."""
+    monkeypatch.setenv("KERAS_RESNET_WEIGHTS", str(tmp_path))
+    file = tmp_path / "resnet18.a1_in1k.safetensors"
+    file.write_bytes(b"the weights")
+    assert published.fetch("ResNet18", "timm/a1_in1k")[0] == file
+    record = tmp_path / "resnet18.a1_in1k.safetensors.sha256"
+    digest = hashlib.sha256(b"the weights").hexdigest()
+    assert record.read_text() == f"{digest}  {file.name}\n"
+    published.fetch("ResNet18", "timm/a1_in1k")
+    file.write_bytes(b"other weights")
+    other = hashlib.sha256(b"other weights").hexdigest()
+    with pytest.raises(
+        ValueError,
+        match=f"is not what {record.name} beside it recorded at the first use of {file.name}: its SHA256 begins "
+        f"with {other[:8]}, not {digest[:8]}: remove it with {record.name} and fetch it again",
+    ):
+        published.fetch("ResNet18", "timm/a1_in1k")
+    record.unlink()
+    assert published.fetch("ResNet18", "timm/a1_in1k")[1].source == "timm/a1_in1k"
+
+
+def test_what_is_claimed_has_its_source():
+    """Each set of timm's and torchvision's has timm's figures, at the set's own size; what torchvision claims itself
+    is within 0.1 points of what timm measured of the same file."""
+    import keras_resnet.weights.folders as folders
+
+    given = json.loads(pathlib.Path(claims.__file__).with_suffix(".json").read_text())
+    assert len(given["source"].split("/")[-2]) == 40  # a commit
+    names = {ours: theirs for theirs, ours in folders.TIMM.items()}
+    for (network, name), entry in published.PUBLISHED.items():
+        accuracy, (publisher, tag) = entry.contract.accuracy, name.split("/")
+        if publisher == "keras":
+            assert accuracy == {}
+            continue
+        tag = {"IMAGENET1K_V1": "tv_in1k", "IMAGENET1K_V2": "tv2_in1k"}.get(tag, tag)
+        measured = given["sets"][f"{names[network]}.{tag}"]
+        assert measured["size"] == entry.contract.size
+        assert abs(accuracy["claimed_top1"] - measured["top1"]) < 1e-3, (network, name)
+        assert accuracy["claimed_top1_real"] == measured["real"] > accuracy["claimed_top1"]
+        assert accuracy["claimed_top1_v2"] == measured["v2"] < accuracy["claimed_top1"]
+        assert weights.Contract.loads(entry.contract.dumps()) == entry.contract
 
 
 def test_imagenet_of_a_network_that_has_none():
