@@ -26,7 +26,8 @@ Args:
     include_top: end in global average pooling and a Dense classifier.
     weights: None (random); the path of a file of this network's weights: our `.keras` or `.weights.h5`, torchvision's
         or timm's state dict (`.safetensors`, `.pth`, ...), keras.applications' `.h5`, akamaster's CIFAR nets, or
-        a folder of Hugging Face's or timm's; "imagenet", the network's usual published set, or another one by name as
+        a folder of Hugging Face's, timm's or keras-hub's; "imagenet", the network's usual published set, or another
+        one by name as
         "torchvision/IMAGENET1K_V2" (`keras_resnet.weights.published`). Of several networks in a checkpoint,
         "x.pth#model" is the one named "model...".
     input_tensor: Keras tensor to use as picture input.

@@ -1,4 +1,4 @@
-"""Converts weights from torchvision, timm, Hugging Face, keras.applications and akamaster's CIFAR nets, and to them.
+"""Converts weights from and to torchvision, timm, Hugging Face, keras-hub, keras.applications and akamaster's nets.
 
     python recipes/convert.py --model=ResNet50V1_5 --weights=resnet50.safetensors --out=r50.keras
     python recipes/convert.py --model=ResNet50V1_5 --weights=r50.keras --out=r50.safetensors --names=timm
@@ -38,7 +38,9 @@ from keras_resnet.weights import reference, tensors
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Any name of keras_resnet.list_models().")
 flags.DEFINE_string(
-    "weights", None, "File, Hugging Face's folder, or a published name, as imagenet."
+    "weights",
+    None,
+    "File, folder of Hugging Face's, timm's or keras-hub's, or a published name, as imagenet.",
 )
 flags.DEFINE_string("out", None, "What to write: .keras, .weights.h5 or .safetensors.")
 flags.DEFINE_enum(
@@ -84,6 +86,8 @@ def main() -> dict:
         )
         theirs.load_weights(found.path)
         difference_in = apart(ours, theirs.predict_on_batch(normalised(pictures, model)))
+    elif found.peer == "keras-hub":
+        difference_in = hubs(found, pictures, model, ours)
     elif found.peer != "keras":
         difference_in = referred(found.content, pictures, model, ours)
     accept("read", difference_in)
@@ -131,6 +135,19 @@ def referred(state, pictures, model, ours):
     except ImportError:
         say("Not compared: pip install 'keras-resnet-he[torch]' to see the difference.")
         return None
+
+
+def hubs(found, pictures, model, ours):
+    """How far `ours` is from what keras-hub makes of its preset; None without keras-hub."""
+    try:
+        import keras_hub
+    except ImportError:
+        say("Not compared: pip install 'keras-resnet-he[cv]' to see the difference.")
+        return None
+    theirs = keras_hub.models.ImageClassifier.from_preset(
+        found.path, activation=None, preprocessor=None
+    )
+    return apart(ours, theirs.predict_on_batch(normalised(pictures, model)))
 
 
 def normalised(pictures, model):

@@ -1,6 +1,7 @@
 """Weights in and out: one small file a peer, and the contract that a set of weights carries.
 
-Peers are other packages whose weights are read and written: torchvision, timm, Hugging Face's, keras.applications.
+Peers are other packages whose weights are read and written: torchvision, timm, Hugging Face's, keras-hub,
+keras.applications.
 Errors that are called "the rest of a sentence" begin in small letters: the caller puts the file's name in front.
 """
 

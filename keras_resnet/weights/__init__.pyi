@@ -8,6 +8,7 @@ from . import found as found
 from . import graph as graph
 from . import hdf5 as hdf5
 from . import keras_applications as keras_applications
+from . import keras_hub as keras_hub
 from . import names as names
 from . import native as native
 from . import peers as peers

@@ -9,7 +9,15 @@ import keras
 import numpy as np
 
 from keras_resnet.networks import fronts, models
-from keras_resnet.weights import bounds, graph, keras_applications, native, peers, published
+from keras_resnet.weights import (
+    bounds,
+    graph,
+    keras_applications,
+    keras_hub,
+    native,
+    peers,
+    published,
+)
 from keras_resnet.weights import contract as contracts
 from keras_resnet.weights.contract import Contract, normalisation
 
@@ -23,14 +31,15 @@ class Found:
     """A file of weights whose content is known.
 
     Args:
-        path: of the file, or of a folder of Hugging Face's or timm's.
-        peer: whose names its tensors have: a key of `names.NAMINGS`, "keras" (ours) or "keras.applications".
+        path: of the file, or of a folder of Hugging Face's, timm's or keras-hub's.
+        peer: whose names its tensors have: a key of `names.NAMINGS`, "keras" (ours), "keras.applications" or
+            "keras-hub".
         network: that it is to be loaded into, by the name in `list_models()`.
         contract: what is known of it.
         certain: whether the contract comes from the file or its publisher; else it is a guess.
         classes: of its classifier; None where it has none.
         channels: of the pictures that it reads.
-        content: what `load` needs: shapes, a network's name or `Tensors`, by peer.
+        content: what `load` needs: shapes, a network's name, a `Preset` or `Tensors`, by peer.
         part: which of several networks in the file was asked for; None where none was.
     """
 
@@ -88,6 +97,8 @@ class Found:
         """Whether `load` would take these tensors by their names and shapes; no value is read."""
         if self.peer == "keras":
             return native.fits(model, self.content)
+        if self.peer == "keras-hub":
+            return keras_hub.fits(model, self.content)
         if self.peer == "keras.applications":
             return model.name.lower() == self.content.lower()
         return not peers.differences(model, self.content, self.peer)[0]
@@ -103,6 +114,8 @@ class Found:
                 native.load_into(model, self.path, self.content)
             elif self.peer == "keras.applications":
                 keras_applications.load(model, self.path, self.content, self.classes)
+            elif self.peer == "keras-hub":
+                keras_hub.load(model, self.content)
             else:
                 peers.load(model, self.content, self.peer)
         except ValueError as error:
@@ -116,9 +129,9 @@ def find(weights: str | os.PathLike, network: str | None) -> Found:
 
     Args:
         weights: path of a `.keras`, `.weights.h5`, `.h5`, `.safetensors`, `.pth`, `.pt` or `.th` file, or of a
-            folder of Hugging Face's or timm's; or the name of a published set, as "torchvision/IMAGENET1K_V2", or
-            "imagenet" for the network's usual one. Of a state dict with several networks, "x.pth#state_dict" is the one
-            whose names begin with "state_dict.".
+            folder of Hugging Face's, timm's or keras-hub's; or the name of a published set, as
+            "torchvision/IMAGENET1K_V2", or "imagenet" for the network's usual one. Of a state dict with several
+            networks, "x.pth#state_dict" is the one whose names begin with "state_dict.".
         network: that will take them, a name in `list_models()`; None where that is not known, and then no published
             name can be found.
 
@@ -180,9 +193,21 @@ def _looked_into(path, network, contract, part):
                 stated = dataclasses.replace(stated, preprocessing="own")
         classes = native.classes(shapes)
         return Found(path, peer, network, stated or Contract(), certain, classes, channels, content)
+    if part is None and os.path.isdir(path) and keras_hub.is_preset(path):
+        preset = keras_hub.read(path)
+        _warn(path, () if contract else preset.notes)
+        return Found(
+            path,
+            "keras-hub",
+            network,
+            contract or preset.contract,
+            True,
+            preset.classes,
+            preset.channels,
+            preset,
+        )
     read = peers.read(path, part)
-    for sentence in read.notes:
-        warnings.warn(f"{path}: {sentence}.", stacklevel=5)
+    _warn(path, read.notes)
     stated = contract or read.contract
     known = stated or Contract(network, "torch")
     return Found(
@@ -196,6 +221,11 @@ def _looked_into(path, network, contract, part):
         read.tensors,
         part,
     )
+
+
+def _warn(path, notes):
+    for sentence in notes:
+        warnings.warn(f"{path}: {sentence}.", stacklevel=6)
 
 
 def _check_network(found, network):

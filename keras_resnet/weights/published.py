@@ -17,7 +17,7 @@ from typing import NamedTuple
 import keras
 
 from keras_resnet.support import files
-from keras_resnet.weights import claims, folders, peers, tensors
+from keras_resnet.weights import claims, folders, keras_hub, peers, tensors
 from keras_resnet.weights.contract import Contract
 
 logger = logging.getLogger(__name__)
@@ -26,12 +26,14 @@ VARIABLE = "KERAS_RESNET_WEIGHTS"  # names a folder that has the files, for work
 
 class Published(NamedTuple):
     """A weight set: `digest` is the file's MD5, or begins its SHA-256; where neither is published, "": then `fetch`
-    records the SHA-256 of the first use beside the file."""
+    records the SHA-256 of the first use beside the file. With `members`, `file` is a folder of these, and `url` the
+    address that they lie under."""
 
     file: str
     url: str
     digest: str
     contract: Contract
+    members: tuple[str, ...] = ()
 
 
 def _torchvision():
@@ -142,6 +144,44 @@ def _keras():
         yield (network, name), Published(file, url, digest, contract)
 
 
+def _keras_hub():
+    # PaddleClas' claims (docs/en/models/ResNet_and_vd_en.md at 03593f9ea), of a centre of 224 in 256, bilinear, or of
+    # 320 in 352. The others are timm's sets of these tags, converted.
+    paddles = {
+        "resnet_vd_50_imagenet": ("ResNet50D", 224, 256, 79.1, 94.4),
+        "resnet_vd_101_imagenet": ("ResNet101D", 224, 256, 80.2, 95.0),
+        "resnet_vd_152_imagenet": ("ResNet152D", 224, 256, 80.6, 95.3),
+        "resnet_vd_50_ssld_imagenet": ("ResNet50D", 224, 256, 82.4, 96.1),
+        "resnet_vd_50_ssld_v2_imagenet": ("ResNet50D", 224, 256, 83.0, 96.4),
+        "resnet_vd_50_ssld_v2_fix_imagenet": ("ResNet50D", 320, 352, 84.0, 97.0),
+        "resnet_vd_101_ssld_imagenet": ("ResNet101D", 224, 256, 83.7, 96.7),
+    }
+    timms = {
+        "resnet_18_imagenet": ("ResNet18", "resnet18.a1_in1k"),
+        "resnet_50_imagenet": ("ResNet50V1_5", "resnet50.a1_in1k"),
+        "resnet_101_imagenet": ("ResNet101V1_5", "resnet101.a1_in1k"),
+        "resnet_152_imagenet": ("ResNet152V1_5", "resnet152.a1_in1k"),
+        "resnet_v2_50_imagenet": ("ResNet50V2", "resnetv2_50.a1h_in1k"),
+        "resnet_v2_101_imagenet": ("ResNet101V2", "resnetv2_101.a1h_in1k"),
+    }
+    for preset, (network, size, resize, top1, top5) in paddles.items():
+        accuracy = _claimed(top1, top5) | {"claimed_by": "PaddleClas"}
+        yield _preset(preset, network, "torch", size, resize, accuracy, "bilinear")
+    for preset, (network, timm) in timms.items():
+        preprocessing = "tf" if network.endswith("V2") else "torch"
+        yield _preset(preset, network, preprocessing, 288, 288, claims.of(timm, 288), "bicubic")
+
+
+def _preset(preset, network, preprocessing, size, resize, accuracy, interpolation):
+    name = f"keras_hub/{preset}"
+    contract = Contract(
+        network, preprocessing, size, resize, (), name, "Apache-2.0", accuracy, interpolation
+    )
+    url = f"https://huggingface.co/keras/{preset}/resolve/main"
+    members = ("config.json", "task.json", "model.weights.h5", "task.weights.h5")
+    return (network, name), Published(preset, url, "", contract, members)
+
+
 def _claimed(top1, top5):
     return {"claimed_top1": top1 / 100, "claimed_top5": top5 / 100, "on": "ImageNet validation"}
 
@@ -157,14 +197,14 @@ _USUAL_OF = {
 IMAGENET = "imagenet"  # as users of keras.applications write it
 
 PUBLISHED: dict[tuple[str, str], Published] = dict(
-    [*_torchvision(), *_timm(), *_keras()]
+    [*_torchvision(), *_timm(), *_keras(), *_keras_hub()]
 )  # (network, name) -> Published
 
 
 def is_name(weights: str | os.PathLike) -> bool:
     """Whether `weights` is meant as a name in `PUBLISHED`, not as a path."""
     text = str(weights)
-    named = text == IMAGENET or text.startswith(("torchvision/", "timm/", "keras/"))
+    named = text == IMAGENET or text.startswith(("torchvision/", "timm/", "keras/", "keras_hub/"))
     return named and not os.path.exists(text)
 
 
@@ -200,36 +240,46 @@ def fetch(network: str, name: str) -> tuple[pathlib.Path, Contract]:
     if name == IMAGENET and usual(network):
         name = usual(network)
         _log_once(f"weights={IMAGENET!r} of {network} are {name}.")
-    entry = PUBLISHED.get((network, name))
+    whole = f"{name}_imagenet"  # keras-hub's names all end so
+    entry = PUBLISHED.get((network, name)) or PUBLISHED.get((network, whole))
     if entry is None:
         raise ValueError(f"There are no weights {name!r} for {network}: {known(network)}.")
+    if not entry.members:
+        return _fetched(entry.file, entry.url, entry.digest), entry.contract
+    paths = [
+        _fetched(f"{entry.file}/{member}", f"{entry.url}/{member}", "") for member in entry.members
+    ]
+    return paths[0].parent, entry.contract
+
+
+def _fetched(file, url, digest):
+    """Where the file of an address is, there or here."""
     folder = os.environ.get(VARIABLE)
     if folder:
-        path = pathlib.Path(folder, entry.file)
+        path = pathlib.Path(folder, file)
         if not path.is_file():
-            raise ValueError(
-                f"{VARIABLE}={folder} has no {entry.file}: put the file of {entry.url} there."
-            )
+            raise ValueError(f"{VARIABLE}={folder} has no {file}: put the file of {url} there.")
     else:
+        place = pathlib.PurePosixPath("keras_resnet", file)
         try:
             path = pathlib.Path(
-                keras.utils.get_file(entry.file, entry.url, cache_subdir="keras_resnet")
+                keras.utils.get_file(place.name, url, cache_subdir=str(place.parent))
             )
         except Exception as error:  # of the network: URLError, socket.timeout, ...
             home = os.environ.get("KERAS_HOME", "~/.keras")  # as Keras has it
-            cache = pathlib.Path(home, "keras_resnet", entry.file).expanduser()
+            cache = pathlib.Path(home, place).expanduser()
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise ValueError(
-                f"{entry.url} cannot be fetched ({reason}): put that file at {cache}, or into a folder "
+                f"{url} cannot be fetched ({reason}): put that file at {cache}, or into a folder "
                 f"that {VARIABLE} names."
             ) from None
-    _check_digest(path, entry)
-    return path, entry.contract
+    _check_digest(path, digest)
+    return path
 
 
-def _check_digest(path, entry):
+def _check_digest(path, digest):
     """Refuses a file that is not the published one; where no digest is published, not that of its first use."""
-    known, whose = entry.digest, "the published"
+    known, whose = digest, "the published"
     record = path.with_name(f"{path.name}.sha256")  # as sha256sum writes it
     if not known and record.is_file():
         known = record.read_text("utf-8").split(" ")[0].strip()
@@ -237,9 +287,9 @@ def _check_digest(path, entry):
     kind = "md5" if len(known) == 32 else "sha256"
     found = _digest(path, kind)
     if not found.startswith(known):
-        also = f" with {record.name}" if not entry.digest else ""
+        also = f" with {record.name}" if not digest else ""
         raise ValueError(
-            f"{path} is not {whose} {entry.file}: its {kind.upper()} begins with {found[:8]}, not "
+            f"{path} is not {whose} {path.name}: its {kind.upper()} begins with {found[:8]}, not "
             f"{known[:8]}: remove it{also} and fetch it again."
         )
     if not known:
@@ -253,18 +303,25 @@ def _log_once(sentence):
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """64 hexadecimal digits: of a file, or of the weights in Hugging Face's or timm's folder, shards end to end."""
+    """64 hexadecimal digits: of a file, or of the weights in a folder of Hugging Face's, timm's or keras-hub's,
+    files end to end."""
     path = pathlib.Path(path)
+    if path.is_dir() and keras_hub.is_preset(path):
+        return _end_to_end(keras_hub.weights_files(path))
     if path.is_dir():
         path = peers.weights_file(path)
     if path.name.endswith(".index.json"):
-        total = hashlib.sha256()
-        for shard in tensors.shards(path):
-            with open(shard, "rb") as file:
-                while piece := file.read(1 << 20):
-                    total.update(piece)
-        return total.hexdigest()
+        return _end_to_end(tensors.shards(path))
     return _digest(path, "sha256")
+
+
+def _end_to_end(paths):
+    total = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                total.update(piece)
+    return total.hexdigest()
 
 
 def _digest(path, kind):

@@ -395,6 +395,8 @@ def test_published_contracts_are_their_sources():
             (size,), (resize,) = given.crop_size, given.resize_size
             assert found == (size, resize, given.interpolation.value), (network, name)
             theirs = given.mean, given.std
+        elif name.startswith("keras_hub/"):
+            continue  # PaddleClas' and timm's
         else:
             assert found == (224, 256, "bilinear")
             continue
