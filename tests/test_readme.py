@@ -15,6 +15,7 @@ QUICK = ["ResNet18", "ResNet50D", "ResNet20", "PlainNet56"]
 PLACES = {
     "results": ["README.md", "docs/reproduce.md"],
     "networks": ["docs/networks.md"],
+    "published": ["docs/weights.md"],
     "imagenet": ["docs/imagenet.md"],
     "transfer": ["docs/transfer.md"],
     "language": ["docs/language.md"],

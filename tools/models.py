@@ -17,7 +17,7 @@ FILE = ROOT / "keras_resnet/commands/models.json"
 
 
 def rows(names: list[str] | None = None) -> list[dict]:
-    """Of each network: name, parameters (trainable), macs, size (pixels), output_stride, weights (published names).
+    """Of each network: name, parameters (trainable), macs, size (pixels), output_stride, weights (names), sets.
 
     Args:
         names: networks; None takes all (each one is built).
@@ -33,9 +33,36 @@ def rows(names: list[str] | None = None) -> list[dict]:
             "weights": sorted(
                 name for network, name in published.PUBLISHED if network == row["name"]
             ),
+            "sets": sets(row["name"]),
         }
         for row in analysis.summary_table(names=names)
     ]
+
+
+def sets(network: str) -> list[dict]:
+    """Of each published set of a network: name, size and resize (pixels), interpolation, licence, address, and what is
+    claimed of it: top1, top1_real and top1_v2 (fractions of 1; None where nobody does) and by whom."""
+    from keras_resnet.weights import published
+
+    found = []
+    for (owner, name), entry in sorted(published.PUBLISHED.items()):
+        if owner == network:
+            contract, claimed = entry.contract, entry.contract.accuracy
+            found.append(
+                {"name": name, "size": contract.size, "resize": contract.resize}
+                | {"interpolation": contract.interpolation, "licence": contract.licence}
+                | {"url": entry.url}
+                | {
+                    f"top1{kind}": claimed.get(f"claimed_top1{kind}")
+                    for kind in ("", "_real", "_v2")
+                }
+                | {
+                    "claimed_by": claimed.get(
+                        "claimed_by", name.partition("/")[0] if claimed else None
+                    )
+                }
+            )
+    return found
 
 
 def text(found: list[dict]) -> str:

@@ -58,6 +58,27 @@ def networks() -> str:
     return analysis.format_table(analysis.summary_table())
 
 
+def published() -> str:
+    """The published sets of weights, from the table of `keras-resnet models`, the most accurate by its claim first."""
+    table = json.loads((ROOT / "keras_resnet/commands/models.json").read_text("utf-8"))
+    found = [(row, given) for row in table for given in row["sets"]]
+    lines = [
+        "| network | weights | pixels, of | resized | claimed top-1 | ReaL | V2 | by | 10^6 weights | GMAC | licence |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |",
+    ]
+    for row, given in sorted(found, key=lambda pair: -(pair[1]["top1"] or 0)):
+        claimed = (given[key] for key in ("top1", "top1_real", "top1_v2"))
+        figures = " | ".join(f"{100 * value:.1f}" if value else "" for value in claimed)
+        macs = row["macs"] / 1e9 * (given["size"] / row["size"]) ** 2
+        page = given["url"].removesuffix("/resolve/main")
+        lines.append(
+            f"| {row['name']} | [`{given['name']}`]({page}) | {given['size']}, {given['resize']} | "
+            f"{given['interpolation']} | {figures} | {given['claimed_by'] or ''} | {row['parameters'] / 1e6:.1f} | "
+            f"{macs:.1f} | {given['licence']} |"
+        )
+    return "\n".join(lines)
+
+
 def results(folder=ROOT / "recipes/results") -> str:
     runs = {}
     for path in finals(folder, "test_correct"):
@@ -328,6 +349,7 @@ def tables_of(path) -> dict[str, str]:
 
 
 TABLES = {
+    "published": published,
     "networks": networks,
     "results": results,
     "imagenet": imagenet,

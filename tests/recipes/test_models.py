@@ -57,6 +57,29 @@ def test_patterns_choose():
     assert "torchvision/IMAGENET1K_V2" in row
 
 
+def test_sets_are_listed_with_what_is_claimed():
+    ended = models("ResNet50*", "timm/ra4*", "keras_hub/*ssld_v2*")
+    assert ended.returncode == 0, ended.stderr
+    *lines, last = ended.stdout.splitlines()
+    found = json.loads(last)["sets"]
+    assert [(row["network"], row["name"]) for row in found] == [
+        ("ResNet50D", "keras_hub/resnet_vd_50_ssld_v2_fix_imagenet"),
+        ("ResNet50D", "keras_hub/resnet_vd_50_ssld_v2_imagenet"),
+        ("ResNet50D", "timm/ra4_e3600_r224_in1k"),
+    ]
+    assert lines[0].split()[:5] == ["network", "weights", "pixels", "of", "claimed"]
+    columns = ["ResNet50D", "timm/ra4_e3600_r224_in1k", "288", "288", "bicubic", "81.8"]
+    assert lines[-1].split()[:6] == columns and lines[-1].endswith("Apache-2.0")
+    ended = models("timm/a9*")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "No published weights of these networks are called 'timm/a9*'" in ended.stderr
+
+
+def test_the_sets_of_the_table_are_the_published_ones():
+    script = written()
+    assert all(row["sets"] == script.sets(row["name"]) for row in TABLE)
+
+
 def test_an_unknown_pattern_is_one_sentence():
     ended = models("ResMet50")
     assert (ended.returncode, ended.stdout) == (2, "")
