@@ -23,6 +23,7 @@ import keras_resnet_he
 keras_resnet_he.check(keras=True)
 
 from keras_resnet import analysis
+from keras_resnet.commands.paper.figures import TABLE_6
 from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -41,15 +42,6 @@ from tools.run_tables import (
     transfer,
 )
 
-# He et al. 2015, Table 6: test error on CIFAR-10 in %.
-PAPER = {
-    "ResNet20": 8.75,
-    "ResNet32": 7.51,
-    "ResNet44": 7.17,
-    "ResNet56": 6.97,
-    "ResNet110": 6.43,
-    "ResNet1202": 7.93,
-}
 # Flags that say where or which of several like runs, not what was run.
 PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
 
@@ -113,7 +105,7 @@ def row(flags, on, paths) -> str:
         for path in paths
     )
     return (
-        f"| {model} | {finals[0]['parameters']:,} | {finals[0]['steps']:,} | {error} | {PAPER.get(model, '')} "
+        f"| {model} | {finals[0]['parameters']:,} | {finals[0]['steps']:,} | {error} | {TABLE_6.get(model, '')} "
         f"| {on} | `{command(paths[0])}` | {logs} |"
     )
 

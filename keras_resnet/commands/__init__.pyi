@@ -5,6 +5,7 @@ from . import dispatch as dispatch
 from . import help_texts as help_texts
 from . import label_files as label_files
 from . import networks as networks
+from . import paper as paper
 from . import picture_files as picture_files
 from . import pictures as pictures
 from . import pipes as pipes
