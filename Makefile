@@ -10,6 +10,7 @@ help:
 	@echo "make test-all       the slow tests too"
 	@echo "make test-pages     every block of the pages, the notebooks and the wheel, as users type them"
 	@echo "make test-backends  the networks on JAX and PyTorch, beside TensorFlow and without it"
+	@echo "make trajectories   each recipe's steps beside those of its reference in PyTorch"
 	@echo "make test-serving   exports loaded by the TensorFlow of TF Serving's image"
 	@echo "make campaign       kills, fuzzing, mutated pictures, requests to the server: hours, in search of faults"
 	@echo "make test-oldest    weights and files on the oldest TensorFlow and Keras that setup.py allows"
@@ -53,6 +54,10 @@ test-serving: $(VENV)-serving/.installed $(VENV)/.installed-test
 campaign: $(VENV)/.installed-test
 	$(PY) benchmarks/campaign/run.py
 
+# Every recipe's steps beside its reference's in PyTorch; `make readme` puts what is written on its page.
+trajectories: $(VENV)/.installed-test
+	$(PY) tests/trajectories/trajectory.py
+
 test-oldest: $(VENV)-oldest/.installed
 	$(VENV)-oldest/bin/python -m pytest -m "not slow" tests/weights/test_weights_kinds.py tests/weights/test_weights_trust.py tests/weights/test_weights_hostile.py tests/networks/test_models.py
 
@@ -93,5 +98,5 @@ $(VENV)-%/.installed: requirements/%.txt setup.py tools/venv.sh
 	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo test test-all test-pages test-backends test-serving test-oldest lint format campaign notebook readme docs
+.PHONY: help demo trajectories test test-all test-pages test-backends test-serving test-oldest lint format campaign notebook readme docs
 .PRECIOUS: $(VENV)-%/.installed

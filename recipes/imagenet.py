@@ -4,14 +4,12 @@
     python recipes/imagenet.py --data=/data/imagenet --flagfile=recipes/flagfiles/goyal_90.flags
     --strategy=mirrored --precision=mixed_bfloat16 --workdir=runs/goyal
 
-The flags' defaults are the paper's (flagfiles/paper_2015.flags says them once more): SGD with
-momentum 0.9, batch 256, rate 0.1 divided by 10 when the validation error stops falling, 60e4 steps,
-weight decay 1e-4 (coupled, kernels alone), shorter side from 256 to 480, a random 224 window of it
-or its mirror, AlexNet's colour noise.
+The flags' defaults are the paper's (flagfiles/paper_2015.flags says them once more): SGD with momentum 0.9, batch 256,
+rate 0.1 divided by 10 when the validation error stops falling, 60e4 steps, weight decay 1e-4 (coupled, kernels alone),
+shorter side from 256 to 480, a random 224 window of it or its mirror, AlexNet's colour noise.
 
-Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
-for bit. Each epoch ends with an evaluation of the validation split (centre crop); where there is
-none, of the training pictures, with a line about it.
+Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit for bit. Each epoch
+ends with an evaluation of the validation split (centre crop); where there is none, of the training pictures.
 
 The work folder gets flags.txt, versions.txt, metrics.jsonl (a row an epoch), tensorboard/,
 curves.png, left_out.txt (files that cannot be read as pictures), checkpoint-*.npz, model.keras (raw pictures
@@ -50,18 +48,7 @@ flags.DEFINE_string(
     "shards; fake (speed alone, no disk).",
 )
 # --- devices
-flags.DEFINE_enum(
-    "strategy", "auto", strategies.KINDS, "Which devices train; auto: those there are."
-)
-flags.DEFINE_string("tpu", "local", "TPU's name; local: of this machine.")
-flags.DEFINE_string("zone", None, "The TPU's zone.")
-flags.DEFINE_string("project", None, "The TPU's project.")
-flags.DEFINE_bool(
-    "synchronized_bn",
-    False,
-    "Batch statistics over all devices; else each device has separate ones, and the first one's moving statistics "
-    "are evaluated and saved.",
-)
+run.define_devices()
 # --- pictures
 flags.DEFINE_integer("size", 224, "Pixels, the training windows' side.", lower_bound=32)
 flags.DEFINE_enum(
@@ -101,7 +88,13 @@ flags.DEFINE_float("threshold", None, "binary: targets above it count as 1.", 0.
 flags.DEFINE_enum("optimizer", "sgd", ["sgd", "lamb"], "SGD with momentum, or LAMB (You 2019).")
 flags.DEFINE_float("momentum", 0.9, "sgd: share of the step before.", 0.0, 1.0)
 flags.DEFINE_bool("nesterov", False, "sgd: Nesterov's momentum.")
-flags.DEFINE_float("weight_decay", 1e-4, "On kernels; lamb: inside its trust ratio.", 0.0)
+flags.DEFINE_bool(
+    "momentum_correction", False, "sgd: the rate multiplies the velocity, as torch.optim.SGD."
+)
+flags.DEFINE_float("weight_decay", 1e-4, "lamb: inside its trust ratio.", 0.0)
+flags.DEFINE_enum(
+    "decayed", "kernels", optimizers.DECAYED, "sgd: which tensors decay; lamb: kernels."
+)
 flags.DEFINE_enum(
     "decay",
     "coupled",
@@ -139,6 +132,8 @@ BELONGS = {
     "momentum": ("optimizer", "sgd"),
     "nesterov": ("optimizer", "sgd"),
     "decay": ("optimizer", "sgd"),
+    "decayed": ("optimizer", "sgd"),
+    "momentum_correction": ("optimizer", "sgd"),
     "boundaries": ("schedule", "steps"),
     "patience": ("schedule", "plateau"),
     "tpu": ("strategy", "tpu"),
@@ -361,6 +356,8 @@ def make_optimizer():
             FLAGS.rate,
             FLAGS.momentum,
             nesterov=FLAGS.nesterov,
+            decayed=FLAGS.decayed,
+            momentum_correction=FLAGS.momentum_correction,
             coupled_weight_decay=FLAGS.weight_decay if coupled else 0.0,
             weight_decay=None if coupled else FLAGS.weight_decay,
             **shared,
@@ -384,6 +381,9 @@ def fingerprint(feed):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
     if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
         agreed["--steps"] = FLAGS.steps
+    # Absent from checkpoints of before these flags, and None in those since where they say the same.
+    agreed["--decayed"] = None if FLAGS.decayed == "kernels" else FLAGS.decayed
+    agreed["--momentum_correction"] = FLAGS.momentum_correction or None
     digest = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())
     for name in feed.names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\n")

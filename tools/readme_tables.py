@@ -39,6 +39,7 @@ from tools.run_tables import (
     segmentation,
     speech,
     texts,
+    trajectories,
     transfer,
 )
 
@@ -345,6 +346,7 @@ TABLES = {
     "networks": networks,
     "results": results,
     "imagenet": imagenet,
+    "trajectories": trajectories,
     "transfer": transfer,
     "language": language,
     "speech": speech,

@@ -218,3 +218,16 @@ def applications(folder=RESULTS) -> str:
             cells = [written.format(*map(one.get, keys)) if one else "" for one in beside]
             lines.append(f"| {what} | {' | '.join(cells)} | {where} |")
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+def trajectories(path=ROOT / "recipes/results/trajectories.json") -> str:
+    """The committed output of `make trajectories`: the largest relative differences over all steps."""
+    columns = ("loss", "gradient_norm", "weights", "moving_mean", "moving_variance")
+    lines = [
+        f"| preset | steps | {' | '.join(name.replace('_', ' ') for name in columns)} |",
+        f"| --- | ---: |{' ---: |' * len(columns)}",
+    ]
+    for name, row in json.loads(path.read_text("utf-8")).items():
+        cells = " | ".join(f"{row[column]:.0e}" for column in columns)
+        lines.append(f"| `{name}` | {row['steps']}, {row['precision']} | {cells} |")
+    return "\n".join(lines)

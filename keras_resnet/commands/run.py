@@ -19,7 +19,7 @@ from keras_resnet.data import dataset, draws, sources
 from keras_resnet.data.sources import layouts
 from keras_resnet.evaluation import plots
 from keras_resnet.support import errors, files, locks
-from keras_resnet.training import logs, runtime
+from keras_resnet.training import logs, runtime, strategies
 
 FLAGS = flags.FLAGS
 CURVES_SECONDS = 30.0  # between two drawings of curves.png
@@ -57,6 +57,22 @@ def define_workdir(export: bool = True) -> None:
 
 def define_skip_bad() -> None:
     flags.DEFINE_bool("skip_bad", False, "Evaluate without files that are not pictures.")
+
+
+def define_devices() -> None:
+    """Defines --strategy, --synchronized_bn, and which TPU it is."""
+    flags.DEFINE_enum(
+        "strategy", "auto", strategies.KINDS, "Which devices train; auto: those there are."
+    )
+    flags.DEFINE_string("tpu", "local", "TPU's name; local: of this machine.")
+    flags.DEFINE_string("zone", None, "The TPU's zone.")
+    flags.DEFINE_string("project", None, "The TPU's project.")
+    flags.DEFINE_bool(
+        "synchronized_bn",
+        False,
+        "Batch statistics over all devices; else each device has separate ones, and the first one's moving statistics "
+        "are evaluated and saved.",
+    )
 
 
 # --- the beginning

@@ -2,18 +2,20 @@
 
 Weight decay has two meanings. *Coupled* (paper, 3.4 and 4.2; torch.optim.SGD): the gradient of an L2
 penalty, added before momentum. *Decoupled* (Loshchilov 2017; Keras' `weight_decay`): the weight
-shrinks by rate x decay beside the update. Both leave out tensors of rank 1 and 0 here: biases, and
-norms' gammas and betas.
+shrinks by rate x decay beside the update. Both leave out tensors of rank 1 and 0 here, biases and
+norms' gammas and betas, unless `SGD` is asked for them.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_resnet.support import keras_private
+
+DECAYED = ("kernels", "all", "all_but_norms")  # which tensors `SGD` lets decay
 
 
 class _Kernels(keras_private.KernelDecay):
@@ -26,20 +28,25 @@ class _Kernels(keras_private.KernelDecay):
 class SGD(_Kernels, keras.optimizers.SGD):
     """Stochastic gradient descent with momentum and *coupled* weight decay (paper, 3.4 and 4.2).
 
-    The gradient of each tensor of rank > 1 (kernels; not biases, nor norms' gammas and betas)
-    becomes ``gradient + coupled_weight_decay * tensor`` *before* momentum: the gradient of an L2
-    penalty ``coupled_weight_decay / 2 * sum(tensor**2)``, without its cost in the graph and outside
-    the loss that is reported. Keras' `weight_decay` is the decoupled kind, another method.
+    The gradient of each tensor that decays becomes ``gradient + coupled_weight_decay * tensor`` *before* momentum:
+    the gradient of an L2 penalty ``coupled_weight_decay / 2 * sum(tensor**2)``, without its cost in the graph and
+    outside the loss that is reported. Keras' `weight_decay` is the decoupled kind, another method.
 
     Args:
         learning_rate: float, or a Keras schedule.
         momentum: in [0, 1].
         coupled_weight_decay: 0 or more.
-        **kwargs: as `keras.optimizers.SGD`; `weight_decay` (decoupled) is on kernels alone too, and
-            `global_clipnorm` clips the gradient of the whole batch, under any strategy.
+        decayed: which tensors decay, of either kind: "kernels" (rank > 1; not biases, nor norms' gammas and betas),
+            "all", or "all_but_norms" (biases too).
+        momentum_correction: whether the rate multiplies the velocity when a tensor moves, as in torch.optim.SGD, in
+            place of each gradient before it is added to the velocity, as in Caffe and Keras. The two differ after the
+            rate has changed: without the correction, gradients from before keep their former rate (Goyal 2017, section
+            3, remark 2).
+        **kwargs: as `keras.optimizers.SGD`; `global_clipnorm` clips the gradient of the whole batch, under any
+            strategy.
 
     Raises:
-        ValueError: the decay is negative.
+        ValueError: the decay is negative, or another `decayed`.
     """
 
     def __init__(
@@ -48,22 +55,46 @@ class SGD(_Kernels, keras.optimizers.SGD):
         momentum: float = 0.9,
         *,
         coupled_weight_decay: float = 0.0,
+        decayed: Literal["kernels", "all", "all_but_norms"] = "kernels",
+        momentum_correction: bool = False,
         **kwargs,
     ):
         super().__init__(learning_rate, momentum, **kwargs)
         if coupled_weight_decay < 0:
             raise ValueError(f"coupled_weight_decay must be 0 or more; got {coupled_weight_decay}.")
+        if decayed not in DECAYED:
+            raise ValueError(f"decayed must be one of {', '.join(DECAYED)}; got {decayed!r}.")
         self.coupled_weight_decay = coupled_weight_decay
+        self.decayed, self.momentum_correction = decayed, momentum_correction
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        super().build(variables)
+        self._of_norms = [v.path.split("/")[-1] in ("gamma", "beta") for v in variables]
+
+    def _use_weight_decay(self, variable):
+        if self.decayed == "kernels":
+            return super()._use_weight_decay(variable)
+        return self.decayed == "all" or not self._of_norms[self._get_variable_index(variable)]
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """One tensor's update: `gradient` has the shape of `variable`, `learning_rate` is a scalar tensor."""
-        if self.coupled_weight_decay and len(variable.shape) > 1:
+        if self.coupled_weight_decay and self._use_weight_decay(variable):
             value = ops.convert_to_tensor(variable)
             gradient = ops.cast(gradient, value.dtype) + self.coupled_weight_decay * value
-        super().update_step(gradient, variable, learning_rate)
+        if not self.momentum_correction or not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        velocity = self.momentums[self._get_variable_index(variable)]
+        gradient = ops.cast(gradient, variable.dtype)
+        move = self.momentum * velocity + gradient
+        self.assign(velocity, move)
+        if self.nesterov:
+            move = self.momentum * move + gradient
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * move)
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}
+        names = ("coupled_weight_decay", "decayed", "momentum_correction")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("keras_resnet")

@@ -55,8 +55,9 @@ def one_cycle(peak: float, steps: int, rise: float = 0.15) -> Schedule:
 def warm_up(schedule: Schedule, steps: int, start: float = 0.0) -> Schedule:
     """`schedule`, but in its first `steps` a line from `start` to what it says at their end.
 
-    Goyal 2017, 2.2: five epochs from the rate of one worker's batch to that of all. The schedule's
-    steps count from 0 all the same, so its boundaries stay where they are.
+    Goyal 2017, 2.2: five epochs from the rate of one worker's batch to that of all. Step 0 is taken at `start` itself,
+    as there, in torch.optim's LinearLR and in timm. The schedule's steps count from 0 all the same, so its boundaries
+    stay where they are.
     """
     if steps < 0:
         raise ValueError(f"A warm-up takes at least 0 steps; got {steps}.")
@@ -64,7 +65,7 @@ def warm_up(schedule: Schedule, steps: int, start: float = 0.0) -> Schedule:
     def rate(step):
         if step >= steps:
             return schedule(step)
-        return start + (schedule(steps) - start) * (step + 1) / (steps + 1)
+        return start + (schedule(steps) - start) * step / steps
 
     return rate
 

@@ -56,6 +56,52 @@ def test_update_by_hand():
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(
+    ("decayed", "places"), [("kernels", [0]), ("all", [0, 1, 2]), ("all_but_norms", [0, 1])]
+)
+def test_momentum_correction_and_scope_of_decay_equal_torch_under_a_rate_that_changes(
+    nesterov, decayed, places
+):
+    torch = pytest.importorskip("torch", reason="the reference is PyTorch's SGD")
+    rng = np.random.default_rng(7)
+    values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (5,), (5,)]]
+    variables = [
+        keras.Variable(value, name=name)
+        for value, name in zip(values, ("kernel", "bias", "gamma"), strict=True)
+    ]
+    tensors = [torch.tensor(value, requires_grad=True) for value in values]
+    optimizer = optimizers.SGD(
+        RATE,
+        MOMENTUM,
+        coupled_weight_decay=DECAY,
+        decayed=decayed,
+        momentum_correction=True,
+        nesterov=nesterov,
+    )
+    groups = [{"params": [t], "weight_decay": DECAY * (i in places)} for i, t in enumerate(tensors)]
+    reference = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, nesterov=nesterov)
+    for step in range(6):
+        optimizer.learning_rate = rate = RATE if step < 3 else RATE / 10
+        for group in reference.param_groups:
+            group["lr"] = rate
+        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+    for variable, tensor in zip(variables, tensors, strict=True):
+        got = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-5, atol=1e-6)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert (again.decayed, again.momentum_correction) == (decayed, True)
+
+
+def test_another_scope_of_decay_is_refused():
+    with pytest.raises(ValueError, match="decayed must be one of"):
+        optimizers.SGD(decayed="biases")
+
+
 def test_saved_configuration_keeps_the_decay():
     optimizer = optimizers.SGD(RATE, MOMENTUM, coupled_weight_decay=DECAY)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))

@@ -72,8 +72,8 @@ def test_constant_and_cosine():
 def test_warm_up_is_a_line_in_front_of_any_schedule_that_keeps_its_steps():
     inner = schedules.piecewise(0.8, [10, 20])
     rate = schedules.warm_up(inner, 7, start=0.1)
-    np.testing.assert_allclose(np.diff([rate(s) for s in range(8)]), 0.7 / 8)
-    assert rate(0) == pytest.approx(0.1 + 0.7 / 8)
+    np.testing.assert_allclose(np.diff([rate(s) for s in range(8)]), 0.7 / 7)
+    assert rate(0) == 0.1
     assert [rate(s) for s in range(7, 30)] == [inner(s) for s in range(7, 30)]
     with pytest.raises(ValueError, match="at least 0 steps"):
         schedules.warm_up(inner, -1)
