@@ -17,6 +17,7 @@ PLACES = {
     "networks": ["docs/networks.md"],
     "published": ["docs/weights.md"],
     "imagenet": ["docs/imagenet.md"],
+    "trajectories": ["docs/imagenet.md"],
     "transfer": ["docs/transfer.md"],
     "language": ["docs/language.md"],
     "speech": ["docs/speech.md"],
