@@ -72,15 +72,19 @@ class NoSymbolicBuild:
 
 
 class KernelDecay:
-    """Before an optimizer among the bases: decay on tensors of rank > 1 alone, and `global_clipnorm` after the
-    replicas' gradients are summed.
+    """Before an optimizer among the bases: decay on the tensors that `decays` says alone, those of rank > 1, and
+    `global_clipnorm` after the replicas' gradients are summed.
 
     Keras chooses what decays by name (`exclude_from_weight_decay`) and clips each replica's gradient before it
     sums them, which gives other numbers than one device with the same batch. Neither can be set from outside.
     """
 
-    def _use_weight_decay(self, variable):
+    def decays(self, variable: keras.Variable) -> bool:
+        """Whether weight decay is on a variable."""
         return len(variable.shape) > 1
+
+    def _use_weight_decay(self, variable):
+        return self.decays(variable)
 
     def _clip_gradients(self, grads):
         later = keras.backend.backend() == "tensorflow" and self.global_clipnorm

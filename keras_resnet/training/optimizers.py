@@ -71,14 +71,15 @@ class SGD(_Kernels, keras.optimizers.SGD):
         super().build(variables)
         self._of_norms = [v.path.split("/")[-1] in ("gamma", "beta") for v in variables]
 
-    def _use_weight_decay(self, variable):
+    def decays(self, variable: keras.Variable) -> bool:
+        """Whether weight decay, of either kind, is on one of the variables that it was built with."""
         if self.decayed == "kernels":
-            return super()._use_weight_decay(variable)
+            return super().decays(variable)
         return self.decayed == "all" or not self._of_norms[self._get_variable_index(variable)]
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """One tensor's update: `gradient` has the shape of `variable`, `learning_rate` is a scalar tensor."""
-        if self.coupled_weight_decay and self._use_weight_decay(variable):
+        if self.coupled_weight_decay and self.decays(variable):
             value = ops.convert_to_tensor(variable)
             gradient = ops.cast(gradient, value.dtype) + self.coupled_weight_decay * value
         if not self.momentum_correction or not self.momentum:
