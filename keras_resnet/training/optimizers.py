@@ -82,16 +82,20 @@ class SGD(_Kernels, keras.optimizers.SGD):
         if self.coupled_weight_decay and self.decays(variable):
             value = ops.convert_to_tensor(variable)
             gradient = ops.cast(gradient, value.dtype) + self.coupled_weight_decay * value
-        if not self.momentum_correction or not self.momentum:
+        if not self.momentum:
             super().update_step(gradient, variable, learning_rate)
             return
+        # Not Keras' update: that multiplies by float32's nearest to the momentum in float64, too.
         velocity = self.momentums[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
-        move = self.momentum * velocity + gradient
+        rate = ops.cast(learning_rate, variable.dtype)
+        if not self.momentum_correction:
+            gradient = gradient * rate
+        move = self.momentum * velocity - gradient
         self.assign(velocity, move)
         if self.nesterov:
-            move = self.momentum * move + gradient
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * move)
+            move = self.momentum * move - gradient
+        self.assign_add(variable, rate * move if self.momentum_correction else move)
 
     def get_config(self) -> dict:
         names = ("coupled_weight_decay", "decayed", "momentum_correction")
