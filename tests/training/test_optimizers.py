@@ -97,6 +97,22 @@ def test_momentum_correction_and_scope_of_decay_equal_torch_under_a_rate_that_ch
     assert (again.decayed, again.momentum_correction) == (decayed, True)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_without_correction_the_bits_are_those_of_keras(nesterov):
+    """Checkpoints of before `SGD` had its own update go on."""
+    rng = np.random.default_rng(8)
+    value, gradients = (rng.normal(size=shape).astype("float32") for shape in [(9, 7), (6, 9, 7)])
+    found = []
+    for kind in (optimizers.SGD, keras.optimizers.SGD):
+        variable, optimizer = keras.Variable(value), kind(RATE, MOMENTUM, nesterov=nesterov)
+        for step, gradient in enumerate(gradients):
+            optimizer.learning_rate = RATE if step < 3 else RATE / 10
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        found.append([keras.ops.convert_to_numpy(v) for v in (variable, *optimizer.momentums)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_another_scope_of_decay_is_refused():
     with pytest.raises(ValueError, match="decayed must be one of"):
         optimizers.SGD(decayed="biases")
