@@ -13,6 +13,7 @@ from . import graphs as graphs
 from . import hearing as hearing
 from . import reading as reading
 from . import remote as remote
+from . import resampling as resampling
 from . import samples as samples
 from . import saved_model as saved_model
 from . import segmenting as segmenting

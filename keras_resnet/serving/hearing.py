@@ -1,8 +1,9 @@
 """A trained network for sound -> a SavedModel that answers wavs with what was said.
 
-Decoding, fitting to the network's length and the network are one graph, as the recipe evaluates it. Wavs of whole
-numbers of 8 to 32 bits are read, at the rate that the network hears; anything else is refused with the reason and
-leaves the others alone.
+Decoding, resampling to the rate that the network hears, fitting to its length and the network are one graph, as the
+recipe evaluates it. Wavs of whole numbers of 8 to 32 bits, of floats of 32 or 64, and of telephony's 8 bits (A-law and
+mu-law) are read, of any rate in `data.sounds.RATES`; anything else is refused with the reason and leaves the others
+alone.
 """
 
 import os
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from keras_resnet.data import sounds
 from keras_resnet.networks.layers import building
 from keras_resnet.serving import graphs
 from keras_resnet.serving.fold import fold
+from keras_resnet.serving.resampling import resampled, start_of
 from keras_resnet.serving.versions import publish
 
 if TYPE_CHECKING:
@@ -30,9 +33,12 @@ REASONS = (
     "unsupported_encoding",
     "other_rate",
     "too_long",
+    "not_finite",
 )
-VALID, _EMPTY, _UNKNOWN, _UNDECODABLE, _ENCODING, _RATE, _LONG = range(len(REASONS))  # places in it
+# Places in it.
+VALID, _EMPTY, _UNKNOWN, _UNDECODABLE, _ENCODING, _RATE, _LONG, _NOT_FINITE = range(len(REASONS))
 _CHUNKS = 64  # that are looked through for the samples
+_WHOLE, _FLOAT, _A_LAW, _MU_LAW = 1, 3, 6, 7  # encodings as wavs number them
 
 
 def save(
@@ -82,7 +88,8 @@ def save(
 
 
 def decode(file: "tf.Tensor", length: int, rate: int) -> tuple["tf.Tensor", "tf.Tensor"]:
-    """A wav's content, string [] -> (float32 [length] as `data.sounds.fit` has it, index int32 [] in `REASONS`)."""
+    """A wav's content, string [] -> (float32 [length] as `data.sounds` decodes, resamples and fits it, index int32 []
+    in `REASONS`)."""
     import tensorflow as tf
 
     silence = tf.zeros([length])
@@ -102,30 +109,33 @@ def decode(file: "tf.Tensor", length: int, rate: int) -> tuple["tf.Tensor", "tf.
         width, stated = bits // 8, _number(content, data + 4, 4)
         held = tf.cast(size, tf.int64) - tf.cast(data, tf.int64) - 8
         frames = stated // tf.maximum(channels * width, 1)
-        whole = (bits % 8 == 0) & (width >= 1) & (width <= 4) & (channels > 0) & (encoding == 1)
+        own_rate = _number(content, form + 12, 4)
+        known = (
+            ((encoding == _WHOLE) & (width >= 1) & (width <= 4))
+            | ((encoding == _FLOAT) & ((width == 4) | (width == 8)))
+            | (((encoding == _A_LAW) | (encoding == _MU_LAW)) & (width == 1))
+        ) & ((bits % 8 == 0) & (channels > 0))
 
         def samples():
-            count = tf.cast(frames * channels * width, tf.int32)
-            raw = content[data + 8 : data + 8 + count]
-            raw = tf.where(width == 1, tf.bitwise.bitwise_xor(raw, tf.constant(128, tf.uint8)), raw)
-            raw = tf.reshape(
-                raw, tf.stack([tf.cast(frames * channels, tf.int32), tf.cast(width, tf.int32)])
+            raw = content[data + 8 : data + 8 + tf.cast(frames * channels * width, tf.int32)]
+            floats = tf.reshape(_floats(raw, encoding, width), tf.stack([frames, channels]))
+            floats = tf.reduce_mean(floats, -1)
+            start = start_of(frames, length)
+            heard = tf.cond(
+                own_rate == rate,
+                lambda: _from(floats, start, length),
+                lambda: resampled(floats, own_rate, to_rate=rate, length=length),
             )
-            raw = tf.pad(raw, [[0, 0], [4 - tf.cast(width, tf.int32), 0]])
-            numbers = tf.bitcast(tf.ensure_shape(raw, [None, 4]), tf.int32)
-            floats = tf.cast(tf.cast(numbers, tf.float64) / 2.0**31, tf.float32)
-            shape = tf.stack([tf.cast(frames, tf.int32), tf.cast(channels, tf.int32)])
-            return _fitted(tf.reduce_mean(tf.reshape(floats, shape), -1), length), tf.constant(
-                VALID
-            )
+            finite = tf.reduce_all(tf.math.is_finite(floats))
+            return tf.where(finite, heard, silence), tf.where(finite, VALID, _NOT_FINITE)
 
         return tf.case(
             [
                 ((form == 0) | (data == 0), refused(_UNDECODABLE)),
-                (~whole, refused(_ENCODING)),
-                (_number(content, form + 12, 4) != rate, refused(_RATE)),
+                (~known, refused(_ENCODING)),
+                ((own_rate < sounds.RATES[0]) | (own_rate > sounds.RATES[1]), refused(_RATE)),
                 (frames == 0, refused(_EMPTY)),
-                (frames > int(sounds.LONGEST * rate), refused(_LONG)),
+                (frames > int(sounds.LONGEST) * own_rate, refused(_LONG)),
                 (stated > held, refused(_UNDECODABLE)),
             ],
             default=samples,
@@ -135,6 +145,55 @@ def decode(file: "tf.Tensor", length: int, rate: int) -> tuple["tf.Tensor", "tf.
     head = tf.strings.substr(file, 0, 12) + b"\0" * 12  # a substring must begin within
     is_wav = (tf.strings.substr(head, 0, 4) == b"RIFF") & (tf.strings.substr(head, 8, 4) == b"WAVE")
     return tf.case([(size == 0, refused(_EMPTY)), (~is_wav, refused(_UNKNOWN))], default=read)
+
+
+def _floats(raw, encoding, width):
+    """uint8 [T * width] -> float32 [T]; whole numbers and telephony's become -1 to 1."""
+    import tensorflow as tf
+
+    def samples(bytes_each):
+        return tf.reshape(raw, [-1, bytes_each])
+
+    def whole():
+        # Of one byte they are unsigned. Zeros below make 4 bytes of each.
+        signed = tf.bitwise.bitwise_xor(raw, tf.constant(128, tf.uint8))
+        rows = tf.reshape(
+            tf.where(width == 1, signed, raw), tf.stack([-1, tf.cast(width, tf.int32)])
+        )
+        rows = tf.pad(rows, [[0, 0], [4 - tf.cast(width, tf.int32), 0]])
+        numbers = tf.bitcast(tf.ensure_shape(rows, [None, 4]), tf.int32)
+        return tf.cast(tf.cast(numbers, tf.float64) / 2.0**31, tf.float32)
+
+    def law(table):
+        return lambda: tf.gather(tf.constant(table), tf.cast(raw, tf.int32))
+
+    return tf.case(
+        [
+            ((encoding == _FLOAT) & (width == 4), lambda: tf.bitcast(samples(4), tf.float32)),
+            (encoding == _FLOAT, lambda: tf.cast(tf.bitcast(samples(8), tf.float64), tf.float32)),
+            (encoding == _A_LAW, law(_a_law())),
+            (encoding == _MU_LAW, law(_mu_law())),
+        ],
+        default=whole,
+        exclusive=False,
+    )
+
+
+def _a_law():
+    """float32 [256], what each byte is (ITU-T G.711)."""
+    code = np.arange(256) ^ 0x55
+    exponent, mantissa = (code >> 4) & 7, code & 15
+    size = np.where(
+        exponent == 0, 16 * mantissa + 8, (16 * mantissa + 264) << np.maximum(exponent - 1, 0)
+    )
+    return (np.where(code & 128, size, -size) / 2**15).astype(np.float32)
+
+
+def _mu_law():
+    """float32 [256], what each byte is (ITU-T G.711)."""
+    code = np.arange(256) ^ 0xFF
+    size = ((8 * (code & 15) + 132) << ((code >> 4) & 7)) - 132
+    return (np.where(code & 128, -size, size) / 2**15).astype(np.float32)
 
 
 def _chunks(file, content, size):
@@ -163,17 +222,14 @@ def _number(content, place, count):
     return tf.reduce_sum(digits * [256**i for i in range(count)])
 
 
-def _fitted(samples, length):
-    """`data.sounds.fit`."""
+def _from(samples, start, length):
+    """`length` samples from one on; silence where there are none. A negative `start` is before the first."""
     import tensorflow as tf
 
-    spare = length - tf.shape(samples)[0]
-    before = tf.cast(
-        tf.round(tf.cast(tf.abs(spare), tf.float64) / 2), tf.int32
-    )  # to even, as Python
-    cut = samples[tf.where(spare < 0, before, 0) :][:length]
-    ends = tf.where(spare > 0, tf.stack([before, spare - before]), 0)
-    return tf.ensure_shape(tf.pad(cut, [ends]), [length])
+    cut = samples[tf.maximum(start, 0) :][:length]
+    before = tf.maximum(-start, 0)
+    after = length - before - tf.size(cut, tf.int64)
+    return tf.ensure_shape(tf.pad(cut, [tf.stack([before, after])]), [length])
 
 
 def _write(model, rate, names, top, folder):

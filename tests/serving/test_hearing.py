@@ -1,5 +1,6 @@
 """Networks for sound as a SavedModel: the answers are those of the network on what `data.sounds` decodes."""
 
+import io
 import pathlib
 import struct
 
@@ -86,10 +87,52 @@ def test_answers_are_the_networks(model, served):
     np.testing.assert_allclose(direct, expected, atol=1e-5)
 
 
+def encoded(subtype, length, rate, channels=1):
+    """A wav by soundfile, of an encoding that the standard library does not write."""
+    soundfile = pytest.importorskip("soundfile")
+    file = io.BytesIO()
+    sound = noise((length, channels), 0.9)
+    soundfile.write(file, sound, rate, subtype=subtype, format="WAV")
+    return file.getvalue()
+
+
+def heard(file):
+    return sounds.fit(sounds.resample(sounds.decode(file), RATE), RATE)
+
+
+def test_floats_and_telephony(served):
+    subtypes = ("FLOAT", "DOUBLE", "ALAW", "ULAW")
+    for file in [encoded(subtype, 1801, RATE, channels=2) for subtype in subtypes]:
+        sound, reason = hearing.decode(tf.constant(file), RATE, RATE)
+        assert hearing.REASONS[int(reason)] == ""
+        np.testing.assert_allclose(sound, heard(file), atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [1000, 1999, 3000, 8000, 22050, 44100, 48000, 7919])
+def test_other_rates_are_resampled_as_scipy_does(rate):
+    """Shorter and longer than the network hears; 7,919 and 2,000 have no common divisor."""
+    for seconds in (0.31, 1.0, 1.7):
+        file = wav(noise(round(seconds * rate)), 2, rate)
+        sound, reason = hearing.decode(tf.constant(file), RATE, RATE)
+        assert hearing.REASONS[int(reason)] == ""
+        np.testing.assert_allclose(sound, heard(file), atol=2e-6)
+
+
+def test_served_at_other_rates(model, served):
+    files = [wav(noise(rate), 2, rate) for rate in (RATE, 8000, 44100)]
+    found = ask(served, files)
+    expected = model.predict_on_batch(np.stack([heard(file) for file in files]))
+    assert found["valid"].all()
+    scores = np.take_along_axis(expected, found["indices"], -1)
+    np.testing.assert_allclose(found["scores"], scores, atol=1e-5)
+
+
 def test_bad_wavs_leave_the_others_alone(served):
     good = wav(noise(900), 2, RATE)
     floats = bytearray(good)
-    floats[20:22] = struct.pack("<H", 3)
+    floats[20:22] = struct.pack("<H", 3)  # of 16 bits, which no floats have
+    numberless = bytearray(encoded("FLOAT", 900, RATE))
+    numberless[-4:] = struct.pack("<f", np.nan)
     bad = [
         (b"", b"empty"),
         (wav([], 2, RATE), b"empty"),
@@ -99,7 +142,9 @@ def test_bad_wavs_leave_the_others_alone(served):
         (good[:40], b"undecodable"),
         (good[:-7], b"undecodable"),
         (bytes(floats), b"unsupported_encoding"),
-        (wav(noise(900), 2, 8000), b"other_rate"),
+        (wav(noise(900), 2, 999), b"other_rate"),
+        (wav(noise(900), 2, 384_001), b"other_rate"),
+        (bytes(numberless), b"not_finite"),
         (wav(np.zeros(61 * RATE), 2, RATE), b"too_long"),
     ]
     files = [good, *(file for file, _ in bad), good]

@@ -10,9 +10,10 @@ const REASONS = {
   unknown_format: "This file is no $ that the model reads", // $: what the model takes
   too_large: "This picture has too many pixels for the model",
   undecodable: "This file is damaged and cannot be read",
-  unsupported_encoding: "This wav is not of whole numbers of 8 to 32 bits",
-  other_rate: "This wav has another sampling rate than the model hears",
+  unsupported_encoding: "This wav is neither of whole numbers of 8 to 32 bits nor of floats",
+  other_rate: "This wav says that it has fewer than 1,000 or more than 384,000 samples a second",
   too_long: "This recording is too long for the model",
+  not_finite: "This wav holds samples that are no finite numbers",
 };
 const newer = "Where the network saw a class is not in this export: export the model again with this version of keras_resnet.";
 const PICTURE = { takes: "picture", title: "What is in this picture?", choose: "Choose a picture", files: "JPEG or PNG", accept: "image/*" };
