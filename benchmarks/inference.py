@@ -34,7 +34,7 @@ import timing
 from absl import flags
 from report import faster, mark, ratio_of, show
 
-from keras_resnet.commands import reports, start
+from keras_resnet.commands import cpu, start
 from keras_resnet.commands.progress import say
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -67,10 +67,6 @@ FASTER = {
     ("many", "ours-bfloat16", "openvino-bfloat16"): 0.85,
     ("many", "ours-int8", "ours"): 3.0,
 }
-HALVES = {
-    "avx512_bf16",
-    "amx_bf16",
-}  # without these a CPU computes bfloat16 in float32: no mark then
 OF_PEAK = 0.8  # at least, ours in float32
 FILES = 1.25  # at most, predict_bytes over decoding and inference apart
 START = 0.5  # at most, ours over Keras'
@@ -227,7 +223,9 @@ def speed(section, kit):
         "first, s": ("first_seconds", ".1f"),
     }
     show(f"{section}: ResNet50, 224 pixels, batch {batch}", results, columns)
-    halves = HALVES & set(reports.instructions())
+    halves = cpu.FASTER["bfloat16"] & {
+        *cpu.instructions()
+    }  # no marks without: it is computed in float32
     wanted = {key: least for key, least in FASTER.items() if halves or "bfloat16" not in key[1]}
     marks = faster(ran, wanted, section)
     if section == "many":
@@ -369,7 +367,7 @@ def main():
                 sections[name] = accuracy(real)
             else:
                 sections[name] = {"files": files, "start": first_answer}[name](kit)
-    machine = {"cores": os.cpu_count(), "instructions": reports.instructions(), "load_before": load}
+    machine = {"cores": os.cpu_count(), "instructions": cpu.instructions(), "load_before": load}
     return machine | sections
 
 

@@ -36,7 +36,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_resnet import analysis, weights
-from keras_resnet.commands import networks, progress, reports
+from keras_resnet.commands import cpu, networks, progress, reports
 from keras_resnet.serving import conversion, export, fold, samples
 from keras_resnet.support import files, label_files
 from keras_resnet.training import runtime
@@ -117,6 +117,8 @@ def run() -> dict:
         write_card(out.with_name(f"{out.name}.card"), described | counts, out)
     size_of = sum(file.stat().st_size for file in contents(written))
     progress.say(f"Written: {written}, {size_of / 1e6:.1f} MB.")
+    if sentence := cpu.advice(FLAGS.precision):
+        progress.say(sentence)
     return {
         "path": str(written),
         "format": FLAGS.format,

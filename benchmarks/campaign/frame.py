@@ -17,7 +17,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from absl import flags
 
-from keras_resnet.commands import reports, start
+from keras_resnet.commands import cpu, reports, start
 from keras_resnet.commands.progress import say
 from keras_resnet.support import files
 
@@ -106,7 +106,7 @@ def record(path, part: str, result: dict, seconds: float):
         "command": reports.command(f"benchmarks/campaign/{part}.py"),
         "commit": commit(),
         "cores": os.cpu_count(),
-        "instructions": reports.instructions(),
+        "instructions": cpu.instructions(),
         "seconds": round(seconds),
         **result,
     }

@@ -1,6 +1,7 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
 from . import command_line as command_line
+from . import cpu as cpu
 from . import dispatch as dispatch
 from . import help_texts as help_texts
 from . import label_files as label_files

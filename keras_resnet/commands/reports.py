@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from keras_resnet.commands import verbs
 from keras_resnet.support import files
 
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-
 
 def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     """Lines with columns aligned: to the right, but those numbered in `left`; a negative number counts from the end."""
@@ -78,17 +76,6 @@ def command(script: str, *, folders: bool = True) -> str:
     if folders:
         return verbs.typed(script, *arguments)
     return " ".join([verbs.typed(script), *map(_bare, arguments)])
-
-
-def instructions() -> list[str]:
-    """Those of the CPU that decide how fast a network is on it; empty where /proc does not say."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return []
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    found = {word for line in lines for word in line.split()}
-    return [name for name in INSTRUCTIONS if name in found]
 
 
 def _bare(argument):

@@ -13,7 +13,7 @@ from absl import flags
 from etils import epath
 
 from keras_resnet import weights
-from keras_resnet.commands import command_line, verbs
+from keras_resnet.commands import command_line, cpu, verbs
 from keras_resnet.commands.progress import say
 from keras_resnet.data import dataset, draws, sources
 from keras_resnet.data.sources import layouts
@@ -122,9 +122,12 @@ def agreed(binding: Iterable[str], count: str, names: Iterable[str], weights_sha
 
 
 def describe(workdir: epath.Path) -> None:
-    """Writes flags.txt and versions.txt."""
+    """Writes flags.txt and versions.txt; says so if the CPU gains nothing by --precision."""
     files.write(workdir / "flags.txt", flags_text())
     files.write(workdir / "versions.txt", runtime.versions())
+    sentence = cpu.advice(FLAGS.precision) if "precision" in FLAGS and runtime.on_cpu() else None
+    if sentence:
+        say(sentence)
 
 
 def flags_text() -> str:

@@ -48,6 +48,22 @@ def versions() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def on_cpu() -> bool:
+    """Whether Keras' backend has neither a GPU nor a TPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available()
+    import tensorflow as tf
+
+    return not any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
+
+
 def _devices(backend):
     if backend == "jax":
         import jax
