@@ -3,20 +3,21 @@
     python recipes/convert.py --model=ResNet50V1_5 --weights=resnet50.safetensors --out=r50.keras
     python recipes/convert.py --model=ResNet50V1_5 --weights=r50.keras --out=r50.safetensors --names=timm
     python recipes/convert.py --model=ResNet50 --weights=keras/imagenet --out=r50.weights.h5
+    python recipes/convert.py --model=ResNet50V1_5 --weights=r50.keras --out=r50/
 
-What --weights is, its content says. --out is .keras, .weights.h5 or .safetensors; the contract (network,
-preprocessing, classes, source) goes along in each.
+What --weights is, its content says. --out is .keras, .weights.h5 or .safetensors, or ends in / for a folder as
+keras-hub's presets are; the contract (network, preprocessing, classes, source) goes along in each.
 
 Prints how far the logits of what was read and of what was written are from an independent network: PyTorch's
-operations straight from the tensors' names, or keras.applications itself, on made-up pictures; relative to the
-largest logit. More than --tolerance is an error, and nothing is written. That needs PyTorch
-(pip install 'keras-resnet-he[torch]'); without it the last line says null.
+operations straight from the tensors' names, or keras.applications or keras-hub themselves, on made-up pictures;
+relative to the largest logit. More than --tolerance is an error, and nothing is written. That needs PyTorch
+(pip install 'keras-resnet-he[torch]') or keras-hub (the extra cv); without it the last line says null.
 
 The last line is JSON: model, source, written, tensors, difference_in, difference_out, sha256.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import os
 import pathlib
 
@@ -42,7 +43,9 @@ flags.DEFINE_string(
     None,
     "File, folder of Hugging Face's, timm's or keras-hub's, or a published name, as imagenet.",
 )
-flags.DEFINE_string("out", None, "What to write: .keras, .weights.h5 or .safetensors.")
+flags.DEFINE_string(
+    "out", None, "What to write: .keras, .weights.h5 or .safetensors; NAME/ for keras-hub's folder."
+)
 flags.DEFINE_enum(
     "names",
     None,
@@ -53,7 +56,8 @@ flags.DEFINE_float(
     "tolerance", 1e-4, "Largest difference of logits, relative to the largest logit.", 0.0
 )
 
-SUFFIXES = (".keras", ".weights.h5", ".safetensors")
+FOLDER = "/"  # keras-hub's
+SUFFIXES = (".keras", ".weights.h5", ".safetensors", FOLDER)
 PICTURES = 2
 
 
@@ -65,6 +69,8 @@ def main() -> dict:
         raise ValueError(f"--names is for a .safetensors file; --out is {FLAGS.out}.")
     if not os.access(out.absolute().parent, os.W_OK):
         raise ValueError(f"--out={FLAGS.out}: its folder is not there or cannot be written.")
+    if FLAGS.out.endswith(FOLDER) and out.exists():
+        raise ValueError(f"--out={FLAGS.out} is there already: name a folder that is not.")
 
     # --- in
     constructor = applications.get(FLAGS.model)
@@ -87,7 +93,7 @@ def main() -> dict:
         theirs.load_weights(found.path)
         difference_in = apart(ours, theirs.predict_on_batch(normalised(pictures, model)))
     elif found.peer == "keras-hub":
-        difference_in = hubs(found, pictures, model, ours)
+        difference_in = hubs(found.path, pictures, model, ours)
     elif found.peer != "keras":
         difference_in = referred(found.content, pictures, model, ours)
     accept("read", difference_in)
@@ -100,8 +106,12 @@ def main() -> dict:
         source=found.contract.source or os.path.basename(FLAGS.weights),
     )
     difference_out = None
-    with files.aside(out) as part:
-        if out.suffix == ".safetensors":
+    with written_aside(out) as part:
+        if FLAGS.out.endswith(FOLDER):
+            weights.save_preset(model, part, contract)
+            written = "keras-hub"
+            difference_out = hubs(part, pictures, model, ours)
+        elif out.suffix == ".safetensors":
             written = weights.save_safetensors(model, part, FLAGS.names, contract)
             difference_out = referred(tensors.safetensors(part), pictures, model, ours)
         else:
@@ -113,7 +123,7 @@ def main() -> dict:
             again = constructor(weights=part, classes=found.classes, classifier_activation=None)
             difference_out = apart(ours, again.predict_on_batch(pictures))
         accept("written", difference_out)
-        sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
+        sha256 = weights.sha256(part)
     say(f"{FLAGS.out}: {model.count_params():,} numbers under the names of {written}.")
     return {
         "model": FLAGS.model,
@@ -137,7 +147,7 @@ def referred(state, pictures, model, ours):
         return None
 
 
-def hubs(found, pictures, model, ours):
+def hubs(path, pictures, model, ours):
     """How far `ours` is from what keras-hub makes of its preset; None without keras-hub."""
     try:
         import keras_hub
@@ -145,9 +155,21 @@ def hubs(found, pictures, model, ours):
         say("Not compared: pip install 'keras-resnet-he[cv]' to see the difference.")
         return None
     theirs = keras_hub.models.ImageClassifier.from_preset(
-        found.path, activation=None, preprocessor=None
+        str(path), activation=None, preprocessor=None
     )
     return apart(ours, theirs.predict_on_batch(normalised(pictures, model)))
+
+
+@contextlib.contextmanager
+def written_aside(out):
+    """As `files.aside`, also for a folder."""
+    if not FLAGS.out.endswith(FOLDER):
+        with files.aside(out) as part:
+            yield part
+        return
+    with files.aside_folder(out.absolute().parent) as folder:
+        yield folder / out.name
+        os.replace(folder / out.name, out)
 
 
 def normalised(pictures, model):

@@ -11,6 +11,7 @@ __getattr__, __dir__ = lazy.attach(
     __name__,
     contract="Contract contract_of save",
     found="Found adapt find",
+    keras_hub_writer="save_preset",
     native="UnknownNetwork load",
     peers="save_safetensors",
     published="sha256",

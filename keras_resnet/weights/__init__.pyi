@@ -9,6 +9,7 @@ from . import graph as graph
 from . import hdf5 as hdf5
 from . import keras_applications as keras_applications
 from . import keras_hub as keras_hub
+from . import keras_hub_writer as keras_hub_writer
 from . import names as names
 from . import native as native
 from . import peers as peers
@@ -25,6 +26,7 @@ from .contract import save as save
 from .found import Found as Found
 from .found import adapt as adapt
 from .found import find as find
+from .keras_hub_writer import save_preset as save_preset
 from .native import UnknownNetwork as UnknownNetwork
 from .native import load as load
 from .peers import save_safetensors as save_safetensors

@@ -1,6 +1,7 @@
 """keras-hub's ResNet presets -> ours: folders of config.json, model.weights.h5 and, of classifiers, task.weights.h5.
 
 keras-hub is not needed: its config names the network, and its files number the layers of a kind in Keras' order.
+`keras_hub_writer` is the way back.
 """
 
 import os
@@ -15,12 +16,12 @@ import numpy as np
 
 from keras_resnet.weights import native
 from keras_resnet.weights.bounds import are_numbers, brief, is_whole, read_json
-from keras_resnet.weights.contract import Contract
+from keras_resnet.weights.contract import Contract, contract_of
 from keras_resnet.weights.peers import check_finite, places
 
-_CLASS, _TASK = "ResNetBackbone", "ResNetImageClassifier"
+CLASS, TASK = "ResNetBackbone", "ResNetImageClassifier"
 _GROUP = re.compile(r"(?:.*/)?(conv2d|batch_normalization)(?:_(\d+))?/vars/(\d)")
-_VARIABLES = {
+VARIABLES = {
     "conv2d": ("kernel",),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
@@ -49,6 +50,23 @@ class Architecture(NamedTuple):
                     yield f"{ours}_{what}", f"{theirs}_{what.replace('preact', 'pre_activation')}"
         if self.v2:
             yield "post_bn", "post_bn"
+
+    def groups(self) -> Iterator[tuple[str, str, str, int]]:
+        """(our name, keras-hub's name, Keras' kind, its number among its kind in the file) of each of them."""
+        count = dict.fromkeys(VARIABLES, 0)
+        for ours, theirs in self.layers():
+            kind = "conv2d" if ours.endswith("conv") else "batch_normalization"
+            yield ours, theirs, kind, count[kind]
+            count[kind] += 1
+
+    def settings(self) -> dict[str, list[int]]:
+        """What its backbone's config says of the stem and the stages, but for their depths."""
+        return {
+            "input_conv_filters": [32, 32, 64] if self.deep else [64],
+            "input_conv_kernel_sizes": [3, 3, 3] if self.deep else [7],
+            "stackwise_num_filters": [64, 128, 256, 512],
+            "stackwise_num_strides": [1, 2, 2, 2],
+        }
 
     def _block(self, projects):
         last = 3 if self.bottleneck else 2
@@ -115,7 +133,7 @@ def read(folder: str | os.PathLike) -> Preset:
         ValueError: it is another network's or another task's, or is damaged; the rest of a sentence.
     """
     folder = pathlib.Path(folder)
-    config = _config(folder / "config.json", _CLASS, "network")
+    config = _config(folder / "config.json", CLASS, "network")
     architecture = _architecture(config)
     network = NETWORKS.get(architecture)
     if network is None:
@@ -124,9 +142,15 @@ def read(folder: str | os.PathLike) -> Preset:
     classes = None
     task = {}
     if (folder / "task.json").is_file():
-        task = _config(folder / "task.json", _TASK, "task")
+        task = _config(folder / "task.json", TASK, "task")
         classes = _classifier(folder / "task.weights.h5", task, kept, shapes)
     contract, notes = _contract(folder, task, network)
+    if stated := contract_of(folder / "model.weights.h5"):  # written here
+        if stated.network != network:
+            raise ValueError(
+                f"its contract says {brief(stated.network)}, its config.json {network}"
+            )
+        contract, notes = stated, []
     first = next(architecture.layers())[0]
     return Preset(network, kept, shapes, contract, classes, shapes[first, "kernel"][2], notes)
 
@@ -196,15 +220,15 @@ def _config(path, wanted, what):
 
 def _architecture(config):
     given = config.get("stackwise_num_blocks")
-    kind = config.get("block_type")
-    deep = str(kind).endswith("_vd")
-    wanted = {
-        "input_conv_filters": [32, 32, 64] if deep else [64],
-        "input_conv_kernel_sizes": [3, 3, 3] if deep else [7],
-        "stackwise_num_filters": [64, 128, 256, 512],
-        "stackwise_num_strides": [1, 2, 2, 2],
-    }
-    for name, value in wanted.items():
+    kind = str(config.get("block_type"))
+    blocks = tuple(given) if isinstance(given, list) else ()
+    architecture = Architecture(
+        blocks,
+        kind.startswith("bottleneck"),
+        kind.endswith("_vd"),
+        bool(config.get("use_pre_activation")),
+    )
+    for name, value in architecture.settings().items():
         if config.get(name) != value:
             raise ValueError(
                 f"config.json says {name}={brief(config.get(name))}, which no network here has"
@@ -215,8 +239,7 @@ def _architecture(config):
     policy = policy.get("config", {}).get("name") if isinstance(policy, dict) else policy
     if policy is not None and policy not in _POLICIES:
         raise ValueError(f"its weights are quantised or of the precision {brief(policy)}")
-    bottleneck = str(kind).startswith("bottleneck")
-    return Architecture(tuple(given), bottleneck, deep, bool(config.get("use_pre_activation")))
+    return architecture
 
 
 def _unknown(architecture):
@@ -278,17 +301,14 @@ def _backbone(path, architecture):
     with h5py.File(path, "r") as h5:  # newer files name each layer
         for (kind, number, _), (name, _) in found.items():
             with_names[kind, number] = h5[name].parent.attrs.get("name")
-    kept, shapes, count = {}, {}, dict.fromkeys(_VARIABLES, 0)
-    for ours, theirs in architecture.layers():
-        kind = "conv2d" if ours.endswith("conv") else "batch_normalization"
-        number = count[kind]
-        count[kind] += 1
+    kept, shapes = {}, {}
+    for ours, theirs, kind, number in architecture.groups():
         said = with_names.get((kind, number))
         if said not in (None, theirs):
             raise ValueError(
                 f"{path.name} has the layer {brief(said)} where config.json has {theirs}"
             )
-        for i, variable in enumerate(_VARIABLES[kind]):
+        for i, variable in enumerate(VARIABLES[kind]):
             if (kind, number, i) not in found:
                 raise ValueError(f"{path.name} has no {variable} of {theirs}")
             name, shapes[ours, variable] = found.pop((kind, number, i))

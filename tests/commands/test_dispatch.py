@@ -96,7 +96,7 @@ def test_flags_reach_the_script_from_the_line_and_from_files(tmp_path):
     ended = command(tmp_path, "convert", "--flagfile=my.flags", "--out=x.txt")
     assert ended.returncode == 2
     assert ended.stderr == (
-        "keras-resnet convert: --out ends in one of .keras, .weights.h5, .safetensors; got x.txt.\n"
+        "keras-resnet convert: --out ends in one of .keras, .weights.h5, .safetensors, /; got x.txt.\n"
     )
 
 

@@ -59,7 +59,7 @@ def test_there_and_back(r20, suffix, tmp_path):
         ([], "--model is missing"),
         (
             ["--out=DIR/x.pth"],
-            "--out ends in one of .keras, .weights.h5, .safetensors; got .*x.pth",
+            "--out ends in one of .keras, .weights.h5, .safetensors, /; got .*x.pth",
         ),
         (["--out=DIR/nowhere/x.keras"], "its folder is not there"),
         (["--out=DIR/x.keras", "--names=timm"], "--names is for a .safetensors file"),
