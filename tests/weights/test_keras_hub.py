@@ -149,6 +149,39 @@ def test_a_backbone_alone(folder, model):
         keras_resnet.ResNet18(weights=folder, classes=7)
 
 
+def test_a_task_file_of_the_whole_model(folder, model):
+    """As keras-hub's published presets have it; the backbone's tensors there are not those that are read."""
+    with (
+        h5py.File(folder / "model.weights.h5") as backbone,
+        h5py.File(folder / "task.weights.h5", "a") as whole,
+    ):
+        backbone.copy("layers", whole.create_group("layers/res_net_backbone"))
+        whole["layers/res_net_backbone/layers/conv2d/vars/0"][...] = 7
+    again = keras_resnet.ResNet18(weights=folder, classes=7, input_shape=(64, 64, 3))
+    for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert weights.find(folder, "ResNet18").classes == 7
+
+
+@pytest.mark.slow
+def test_a_task_file_of_the_whole_model_that_keras_hub_saves(tmp_path):
+    hub = pytest.importorskip("keras_hub", reason="the extra `cv` brings it")
+    preprocessor = hub.models.ResNetImageClassifierPreprocessor(
+        image_converter=hub.layers.ResNetImageConverter(scale=1 / 255)
+    )
+    task = hub.models.ResNetImageClassifier(
+        backbone=randomised(backbone("ResNet18")), num_classes=7, preprocessor=preprocessor
+    )
+    task.save_to_preset(str(tmp_path / "preset"))
+    task.save_weights(tmp_path / "preset/task.weights.h5", overwrite=True)
+    with h5py.File(tmp_path / "preset/task.weights.h5") as h5:
+        assert "conv2d" in h5["layers/res_net_backbone/layers"]
+    model = keras_resnet.ResNet18(
+        weights=tmp_path / "preset", classes=7, classifier_activation=None, input_shape=(64, 64, 3)
+    )
+    assert apart(model.predict_on_batch(PICTURES), task.predict(PICTURES, verbose=0)) < LIMIT
+
+
 def test_as_it_wrote_image_converters_in_2024(folder):
     edited(folder, "task.json", preprocessor=None)
     old = {"scale": 1 / 255, "mean": MEAN, "variance": [s * s for s in STD], "image_size": [320, 320]}  # fmt: skip
