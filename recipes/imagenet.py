@@ -32,12 +32,12 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import networks, pictures, run
+from keras_resnet.commands import networks, pictures, rates, run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data.augment import mixing, randaugment, windows
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
-from keras_resnet.training import logs, optimizers, runtime, schedules, strategies
+from keras_resnet.training import logs, optimizers, runtime, strategies
 
 FLAGS = flags.FLAGS
 run.define(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
@@ -67,6 +67,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float("jitter", 0.0, "Brightness, contrast, saturation by up to this share.", 0.0, 1.0)
 flags.DEFINE_float("randaugment", 0.0, "Magnitude, 0 to 10; 0: none (Cubuk 2020).", 0.0, 10.0)
+flags.DEFINE_integer("repeats", 1, "Times that a picture is in a batch (Hoffer 2020).", 1)
 flags.DEFINE_float("mixup", 0.0, "Beta's parameter; 0: none (Zhang 2018).", 0.0)
 flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
 flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
@@ -104,14 +105,7 @@ flags.DEFINE_enum(
 flags.DEFINE_float("clip", 0.0, "Longest gradient of the whole batch, L2 norm; 0: any.", 0.0)
 flags.DEFINE_float("ema", 0.0, "Share kept by the weights' moving average; 0: none.", 0.0, 0.999999)
 # --- rate
-flags.DEFINE_enum(
-    "schedule", "plateau", ["constant", "steps", "cosine", "plateau"], "How the rate goes."
-)
-flags.DEFINE_float("rate", 0.1, "Highest learning rate.", 0.0)
-flags.DEFINE_list("boundaries", [], "steps: those from which the rate is a tenth.")
-flags.DEFINE_integer("patience", 5, "plateau: evaluations without a better error.", 1)
-flags.DEFINE_integer("warm_up", 0, "Updates in front, from --warm_up_rate in a line.", 0)
-flags.DEFINE_float("warm_up_rate", 0.0, "Where the warm-up begins.", 0.0)
+rates.define()
 # --- network
 flags.DEFINE_bool("zero_init_residual", False, "Branches begin at zero (Goyal 2017, 5.1).")
 flags.DEFINE_float("stochastic_depth", 0.0, "Chance that the last branch is left out.", 0.0, 0.99)
@@ -120,8 +114,8 @@ flags.DEFINE_float("stochastic_depth", 0.0, "Chance that the last branch is left
 BINDING = (
     "model", "batch_size", "precision", "seed", "synchronized_bn", "size", "window", "low", "high",
     "area", "antialias", "pca", "jitter", "randaugment", "mixup", "cutmix", "loss", "smoothing",
-    "threshold", "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema", "schedule",
-    "rate", "boundaries", "patience", "warm_up", "warm_up_rate", "zero_init_residual", "stochastic_depth",
+    "threshold", "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema",
+    "zero_init_residual", "stochastic_depth",
 )  # fmt: skip
 # flag: (the flag and the value that it belongs to).
 BELONGS = {
@@ -134,11 +128,10 @@ BELONGS = {
     "decay": ("optimizer", "sgd"),
     "decayed": ("optimizer", "sgd"),
     "momentum_correction": ("optimizer", "sgd"),
-    "boundaries": ("schedule", "steps"),
-    "patience": ("schedule", "plateau"),
     "tpu": ("strategy", "tpu"),
     "zone": ("strategy", "tpu"),
     "project": ("strategy", "tpu"),
+    **rates.BELONGS,
 }
 INPUT_BOUND = 0.2  # share of an epoch's time spent waiting above which a line says how to lower it
 
@@ -147,7 +140,7 @@ def main() -> dict | None:
     started = time.monotonic()
     check_flags()
     constructor = applications.get(FLAGS.model)
-    controller = rate_controller()
+    controller = rates.controller()
     devices = strategies.devices(
         FLAGS.strategy, tpu=FLAGS.tpu, zone=FLAGS.zone, project=FLAGS.project
     )
@@ -167,6 +160,7 @@ def main() -> dict | None:
         seed=FLAGS.seed,
         window=make_window(),
         augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
+        repeats=FLAGS.repeats,
         on_bad=left_out.add,
     )
 
@@ -315,8 +309,6 @@ def main() -> dict | None:
 def check_flags():
     """Refuses flags that contradict each other, by name."""
     run.refuse_strays(BELONGS)
-    if FLAGS.schedule == "steps" and not FLAGS.boundaries:
-        raise ValueError("--schedule=steps needs --boundaries, the steps at which the rate falls.")
     if FLAGS.window == "scale" and FLAGS.size > FLAGS.low:
         raise ValueError(
             f"--size={FLAGS.size} is larger than --low={FLAGS.low}: a window must fit into the "
@@ -329,19 +321,6 @@ def check_flags():
             f"--eval_size={FLAGS.eval_size} is larger than --eval_resize={FLAGS.eval_resize}: a "
             "crop must fit into the resized picture."
         )
-
-
-def rate_controller():
-    schedule = {
-        "constant": lambda: schedules.constant(FLAGS.rate),
-        "plateau": lambda: schedules.constant(FLAGS.rate),
-        "steps": lambda: schedules.piecewise(FLAGS.rate, run.integers("boundaries")),
-        "cosine": lambda: schedules.cosine(FLAGS.rate, FLAGS.steps),
-    }[FLAGS.schedule]()
-    if FLAGS.warm_up:
-        schedule = schedules.warm_up(schedule, FLAGS.warm_up, FLAGS.warm_up_rate)
-    plateau = schedules.Plateau(FLAGS.patience) if FLAGS.schedule == "plateau" else None
-    return schedules.Controller(schedule, plateau=plateau)
 
 
 def make_optimizer():
@@ -378,10 +357,9 @@ def make_window():
 
 
 def fingerprint(feed):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
-    if FLAGS.schedule == "cosine":  # the whole curve depends on where it ends
-        agreed["--steps"] = FLAGS.steps
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING} | rates.agreed()
     # Absent from checkpoints of before these flags, and None in those since where they say the same.
+    agreed["--repeats"] = None if FLAGS.repeats == 1 else FLAGS.repeats
     agreed["--decayed"] = None if FLAGS.decayed == "kernels" else FLAGS.decayed
     agreed["--momentum_correction"] = FLAGS.momentum_correction or None
     digest = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())

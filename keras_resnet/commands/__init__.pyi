@@ -11,6 +11,7 @@ from . import picture_files as picture_files
 from . import pictures as pictures
 from . import pipes as pipes
 from . import progress as progress
+from . import rates as rates
 from . import reports as reports
 from . import run as run
 from . import start as start

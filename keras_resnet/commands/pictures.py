@@ -21,7 +21,7 @@ class Pictures:
         size: pixels, side of the training windows.
         seed: of order, windows and mixing.
         window: as `stream.Feed`'s.
-        augment: as `stream.Feed`'s.
+        augment, repeats: as `stream.Feed`'s.
         on_bad: called with the name and the reason of each file that cannot be read as a picture.
 
     Attributes:
@@ -46,6 +46,7 @@ class Pictures:
         seed: int,
         window: Callable,
         augment: Callable | None,
+        repeats: int = 1,
         on_bad: Callable[[str, str], None],
     ):
         from keras_resnet.data.feeds import stream  # TensorFlow's
@@ -82,6 +83,7 @@ class Pictures:
             seed=seed,
             part=self._part,
             augment=augment,
+            repeats=repeats,
             on_bad=on_bad,
         )
 

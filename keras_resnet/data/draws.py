@@ -54,6 +54,36 @@ def order(seed: int, epoch: int, n: int, runs: np.ndarray | None = None) -> np.n
     return examples[np.lexsort((_bits(n, _WITHIN, seed, epoch), window))]
 
 
+def repeated(order: np.ndarray, times: int, batch_size: int) -> np.ndarray:
+    """An epoch of repeated augmentation (Hoffer 2020): each example `times` times in one batch or two that follow each
+    other, as long as an epoch without it, so that a `times`-th of the examples are visited.
+
+    As in DeiT's sampler, whose workers take turns, an example's repeats are about batch_size / times places apart, so
+    that neighbours, which are mixed with each other, are always two.
+
+    Args:
+        order: int [n], of the examples.
+        times: at least 1.
+        batch_size: at least 3 * times where that is above 1.
+
+    Returns:
+        int [n // batch_size * batch_size]; `order` itself where `times` is 1.
+
+    Raises:
+        ValueError: `times` or `batch_size` out of range.
+    """
+    if times < 1 or (times > 1 and batch_size < 3 * times):
+        raise ValueError(
+            "Repeated augmentation takes each picture at least once, and batches of 3 times the repeats or more; got "
+            f"{times} repeats in batches of {batch_size}."
+        )
+    if times == 1:
+        return order
+    places = np.argsort(np.arange(batch_size) % times, kind="stable")
+    whole = len(order) // batch_size * batch_size
+    return np.repeat(order, times)[:whole].reshape(-1, batch_size)[:, places].reshape(-1)
+
+
 def crops(seed: int, step: int, batch: int, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step's corners (dy [B], dx [B], uniform on 0..2*pad) and mirrors (flip [B], 0 or 1), int32."""
     bits = _bits(3 * batch, _CROPS, seed, step).reshape(3, batch)

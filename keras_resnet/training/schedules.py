@@ -70,6 +70,48 @@ def warm_up(schedule: Schedule, steps: int, start: float = 0.0) -> Schedule:
     return rate
 
 
+def stepped_cosine(
+    peak: float,
+    steps: int,
+    every: int,
+    *,
+    lowest: float = 0.0,
+    warm_up: int = 0,
+    start: float = 0.0,
+) -> Schedule:
+    """From `peak` down to `lowest` along half a cosine, but moving at every `every`-th step alone: timm's cosine where
+    it is stepped at the end of each epoch.
+
+    Unlike `warm_up`, the line in front aims at `peak` itself, as in timm, and the cosine goes on from where it has come
+    by then.
+
+    Args:
+        peak: the highest rate.
+        steps: of the whole run, at least 1; the rate is `lowest` from there on.
+        every: at least 1, steps of an epoch.
+        lowest: at least 0.
+        warm_up: steps of a line from `start` up to `peak`, at least 0.
+        start: where it begins.
+
+    Raises:
+        ValueError: `steps` or `every` below 1, or `warm_up` below 0.
+    """
+    if min(steps, every) < 1 or warm_up < 0:
+        raise ValueError(
+            "A stepped cosine takes at least 1 step, moves after at least 1, and warms up for at least 0; got "
+            f"{steps}, {every} and {warm_up}."
+        )
+
+    def rate(step):
+        step = step // every * every
+        if step < warm_up:
+            return start + (peak - start) * step / warm_up
+        share = min(1.0, step / steps)
+        return lowest + (peak - lowest) * 0.5 * (1 + math.cos(math.pi * share))
+
+    return rate
+
+
 class Plateau:
     """Divides the rate when the error stops falling (paper, 3.4: "divided by 10 when the error
     plateaus").

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import references
 
 from keras_resnet.data import draws
 
@@ -120,3 +121,32 @@ def test_uniforms_are_uniform_and_generators_their_own():
     keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert len({draws.generator(*key).integers(2**62) for key in keys}) == 4
     assert draws.generator(1, 2, 3).random() == draws.generator(1, 2, 3).random()
+
+
+def test_repeats_are_those_of_deit_s_sampler():
+    """A batch is what three workers of timm's read of it, one after another."""
+    pytest.importorskip("torch", reason="the reference runs in PyTorch")
+    references.torchvision()  # which timm imports
+    sampler = pytest.importorskip("timm.data.distributed_sampler").RepeatAugSampler
+    parts = [sampler(range(60), num_replicas=3, rank=rank, shuffle=False) for rank in range(3)]
+    theirs = np.array([list(part) for part in parts])  # [3,20]
+    theirs = theirs.reshape(3, 5, 4).transpose(1, 0, 2).reshape(-1)  # 5 batches of 12
+    np.testing.assert_array_equal(draws.repeated(np.arange(60), 3, 12), theirs)
+
+
+@pytest.mark.parametrize("times, batch", [(2, 6), (3, 10), (3, 64), (4, 13)])
+def test_repeats_are_together_in_a_batch_but_never_neighbours(times, batch):
+    order = draws.permutation(0, 0, 10 * batch + 3)
+    got = draws.repeated(order, times, batch)
+    assert len(got) == 10 * batch
+    np.testing.assert_array_equal(np.sort(got), np.sort(np.repeat(order, times)[: len(got)]))
+    for one in got.reshape(-1, batch):
+        assert (one[1:] != one[:-1]).all()
+
+
+def test_without_repeats_the_order_stays_and_too_many_are_refused():
+    order = draws.permutation(0, 0, 17)
+    np.testing.assert_array_equal(draws.repeated(order, 1, 2), order)
+    for times, batch in ((0, 12), (3, 8)):
+        with pytest.raises(ValueError, match=f"got {times} repeats in batches of {batch}"):
+            draws.repeated(order, times, batch)

@@ -282,13 +282,44 @@ def test_changed_flag_is_refused_on_resuming(pictures, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["paper_2015", "goyal_90", "torchvision_v1", "strikes_back_a3"])
+@pytest.mark.parametrize(
+    "preset",
+    ["paper_2015", "goyal_90", "torchvision_v1"] + [f"strikes_back_a{i}" for i in (1, 2, 3)],
+)
 def test_presets_are_readable_and_published(preset, tmp_path):
     """Each is a whole, uncontradictory command: with the smallest net it trains a step of noise."""
     flagfile = ROOT / "recipes" / "flagfiles" / f"{preset}.flags"
     text = flagfile.read_text()
     assert text.startswith("# ") and "%" in text  # source and expected accuracy
     flags = (f"--flagfile={flagfile}", "--data=fake", f"--workdir={tmp_path / 'run'}", "--steps=1",
-             "--batch_size=2", "--model=ResNet18", "--size=64", "--eval_size=64", "--eval_resize=64")  # fmt: skip
+             "--batch_size=10", "--model=ResNet18", "--size=64", "--eval_size=64", "--eval_resize=64")  # fmt: skip
     ended = child.Child(tmp_path / "out", child.run_recipe, *flags, recipe=RECIPE).wait()
     assert last_line(ended)["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    "name, epochs, size, decay, rate, smoothing, depth, repeats, magnitude, mixup",
+    [
+        ("a1", 600, 224, 0.01, 5e-3, 0.1, 0.05, 3, 7, 0.2),
+        ("a2", 300, 224, 0.02, 5e-3, 0.0, 0.05, 3, 7, 0.1),
+        ("a3", 100, 160, 0.02, 8e-3, 0.0, 0.0, 1, 6, 0.1),
+    ],
+)
+def test_strikes_back_is_its_paper_s_table_2(
+    name, epochs, size, decay, rate, smoothing, depth, repeats, magnitude, mixup
+):
+    text = (ROOT / "recipes" / "flagfiles" / f"strikes_back_{name}.flags").read_text()
+    flags = dict(
+        line[2:].split("=") for line in text.splitlines() if line.startswith("--") and "=" in line
+    )
+    batch, an_epoch = int(flags["batch_size"]), int(flags["rate_every"])
+    assert (batch, an_epoch) == (2048, 1_281_167 // 2048)
+    assert (int(flags["steps"]), int(flags["warm_up"])) == (epochs * an_epoch, 5 * an_epoch)
+    assert [int(flags[n]) for n in ("size", "eval_size", "eval_resize")] == [size, 224, int(224 / 0.95)]  # fmt: skip
+    assert [flags[n] for n in ("optimizer", "loss", "schedule")] == ["lamb", "binary", "stepped_cosine"]  # fmt: skip
+    numbers = {
+        "weight_decay": decay, "rate": rate, "smoothing": smoothing, "stochastic_depth": depth,
+        "repeats": repeats, "randaugment": magnitude, "mixup": mixup, "cutmix": 1.0,
+    }  # fmt: skip
+    defaults = {"smoothing": 0, "stochastic_depth": 0, "repeats": 1}
+    assert {n: float(flags.get(n, defaults.get(n))) for n in numbers} == numbers

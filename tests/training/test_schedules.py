@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import references
 
 from keras_resnet.training import schedules
 
@@ -77,6 +78,31 @@ def test_warm_up_is_a_line_in_front_of_any_schedule_that_keeps_its_steps():
     assert [rate(s) for s in range(7, 30)] == [inner(s) for s in range(7, 30)]
     with pytest.raises(ValueError, match="at least 0 steps"):
         schedules.warm_up(inner, -1)
+
+
+@pytest.mark.parametrize("warm_up", [0, 35])
+def test_stepped_cosine_is_timm_s_when_stepped_at_the_end_of_each_epoch(warm_up):
+    """The rate of every step, and beyond the end; the flags of A1 at 7 steps an epoch."""
+    torch = pytest.importorskip("torch", reason="the reference runs in PyTorch")
+    references.torchvision()  # which timm imports
+    scheduler = pytest.importorskip("timm.scheduler")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=5e-3)
+    reference = scheduler.CosineLRScheduler(
+        optimizer, t_initial=20, lr_min=1e-6, warmup_t=warm_up // 7, warmup_lr_init=1e-4
+    )
+    rate = schedules.stepped_cosine(5e-3, 140, 7, lowest=1e-6, warm_up=warm_up, start=1e-4)
+    for epoch in range(22):
+        wanted = optimizer.param_groups[0]["lr"]
+        got = [rate(step) for step in range(7 * epoch, 7 * epoch + 7)]
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+        reference.step(epoch + 1)
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 0), (9, 0, 0), (9, 1, -1)])
+def test_stepped_cosine_refuses(wrong):
+    steps, every, warm_up = wrong
+    with pytest.raises(ValueError, match="at least 1 step"):
+        schedules.stepped_cosine(0.1, steps, every, warm_up=warm_up)
 
 
 def by_hand(errors, patience, factor, improvement):

@@ -45,12 +45,13 @@ class Feed:
             parts one after another are the whole batch, bit for bit.
         augment: ``(picture uint8 [size,size,3], numpy Generator) -> the same shape and dtype``, run
             on each picture; the generator is a function of (seed, step, position in the batch).
+        repeats: how often an epoch takes a picture, each time another window of it: see `draws.repeated`.
         on_bad: called as ``on_bad(name, reason)`` once for each file that cannot be decoded,
             from a reading thread.
 
     Raises:
         ValueError: a batch size out of range or not divisible, a size that the window cannot give,
-            a split that is not encoded.
+            repeats that do not fit into the batch, a split that is not encoded.
     """
 
     def __init__(
@@ -63,12 +64,15 @@ class Feed:
         seed: int = 0,
         part: tuple[int, int] = (0, 1),
         augment: Callable | None = None,
+        repeats: int = 1,
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
     ):
         host.tensorflow()
         self._per_epoch = draws.steps_per_epoch(len(split), batch_size)
         self._positions = _positions(batch_size, part)
         self._batch_size, self._window, self._size, self._seed = batch_size, window, size, seed
+        self._repeats = repeats
+        draws.repeated(np.arange(batch_size), repeats, batch_size)  # refuses too many
         self._augment, self._labels = None, split.labels.astype(np.int32)
         if augment:
             self._augment = host.Call(
@@ -148,7 +152,8 @@ class Feed:
             return self._order[1]
 
     def _permute(self, epoch):
-        return draws.order(self._seed, epoch, len(self._labels), self._runs)
+        order = draws.order(self._seed, epoch, len(self._labels), self._runs)
+        return draws.repeated(order, self._repeats, self._batch_size)
 
     def _prepare(self, encoded, box, kind, mirrored, label, *place):
         picture = _windowed(encoded, box, kind, mirrored, self._size, self._window.antialias)

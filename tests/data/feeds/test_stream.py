@@ -116,6 +116,24 @@ def test_a_window_is_decode_all_resize_crop(kind, antialias):
             assert difference.mean() < bound, (height, width, difference.mean(), bound)
 
 
+def test_repeats_are_other_windows_of_the_same_pictures(twenty):
+    feed = stream.Feed(twenty, 9, window=SMALL, size=32, seed=SEED, repeats=3)
+    got = take(feed.batches(), 2)
+    order = draws.repeated(draws.permutation(SEED, 0, 20), 3, 9)
+    for step, (pictures, labels) in enumerate(got):
+        np.testing.assert_array_equal(labels, order[9 * step :][:9])
+        assert len(np.unique(labels)) == 3
+        assert len(np.unique(pictures.reshape(9, -1), axis=0)) == 9
+    halves = [
+        stream.Feed(twenty, 9, window=SMALL, size=32, seed=SEED, repeats=3, part=(i, 3))
+        for i in range(3)
+    ]
+    joined = zip(*(take(half.batches(1), 1)[0] for half in halves), strict=True)
+    assert_same([got[1]], [[np.concatenate(parts) for parts in joined]])
+    with pytest.raises(ValueError, match="3 repeats in batches of 8"):
+        stream.Feed(twenty, 8, window=SMALL, size=32, repeats=3)
+
+
 KINDS = {
     "gray.JPEG": ("JPEG", "L"),
     "cmyk.JPEG": ("JPEG", "CMYK"),
