@@ -200,8 +200,10 @@ class Lamb(_Kernels, keras.optimizers.Optimizer):
         m, v = self._momentums[index], self._velocities[index]
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        first = m / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
-        second = v / (1 - ops.power(ops.cast(self.beta_2, dtype), step))
+        # Not `cast`: of a Python float it gives float32's nearest in every dtype.
+        beta_1, beta_2 = (ops.convert_to_tensor(b, dtype) for b in (self.beta_1, self.beta_2))
+        first = m / (1 - ops.power(beta_1, step))
+        second = v / (1 - ops.power(beta_2, step))
         update = first / (ops.sqrt(second) + self.epsilon)
         if self.decay and len(variable.shape) > 1:
             update += self.decay * value

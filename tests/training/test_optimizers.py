@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import references
 
 from keras_resnet.training import optimizers
 
@@ -175,6 +176,41 @@ def test_lamb_by_hand():
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(variable), value, rtol=1e-4, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("scale", [0.05, 5.0], ids=["free", "clipped"])
+def test_lamb_is_timm_s_over_100_steps_in_float64(scale):
+    """Kernels, one of them zero, and a bias under a rate that changes; the gradient is clipped to 1, or shorter."""
+    torch = pytest.importorskip("torch", reason="the reference runs in PyTorch")
+    references.torchvision()  # which timm imports
+    timm = pytest.importorskip("timm.optim")
+    rng = np.random.default_rng(8)
+    shapes = [(3, 4), (3, 3, 2, 5), (5,), (2, 2)]
+    values = [rng.normal(size=shape) for shape in shapes[:3]] + [np.zeros(shapes[3])]
+    variables = [keras.Variable(value, dtype="float64", name="v") for value in values]
+    tensors = [torch.tensor(value, requires_grad=True) for value in values]
+    optimizer = optimizers.Lamb(RATE, decay=0.02, global_clipnorm=1.0)
+    groups = [
+        {"params": [t for t in tensors if t.dim() > 1], "weight_decay": 0.02},
+        {"params": [t for t in tensors if t.dim() < 2], "weight_decay": 0.0},
+    ]
+    reference = timm.Lamb(groups, lr=RATE)
+    lengths = []
+    for step in range(100):
+        optimizer.learning_rate = rate = 2.0 ** -(5 + step // 20)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        gradients = [scale * rng.normal(size=shape) for shape in shapes]
+        lengths.append(np.sqrt(sum((g**2).sum() for g in gradients)))
+        optimizer.apply([keras.ops.convert_to_tensor(g, "float64") for g in gradients], variables)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+        for variable, tensor in zip(variables, tensors, strict=True):
+            wanted = tensor.detach().numpy()
+            apart = np.abs(keras.ops.convert_to_numpy(variable) - wanted).max()
+            assert apart <= 1e-6 * np.abs(wanted).max(), (step, wanted.shape)
+    assert (min(lengths) > 1) if scale > 1 else (max(lengths) < 1)
 
 
 def test_lamb_goes_through_its_configuration():

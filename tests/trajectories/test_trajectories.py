@@ -11,6 +11,7 @@ import pytest
 FOLDER = pathlib.Path(__file__).parent
 COMMITTED = FOLDER.parents[1] / "recipes/results/trajectories.json"
 NAMES = ["paper", "paper_2015", "goyal_90", "torchvision_v1"]
+NAMES += [f"strikes_back_a{i}" for i in (1, 2, 3)]
 BOUND = 1e-6  # relative, of 100 steps in float64
 
 

@@ -44,6 +44,10 @@ RECIPES = {
     "paper_2015": ("imagenet", ["--rate=0.002"]),
     "goyal_90": ("imagenet", ["--rate=0.04", "--boundaries=33,66,88", "--warm_up=12", "--warm_up_rate=0.01"]),
     "torchvision_v1": ("imagenet", ["--rate=0.002", "--boundaries=33,66"]),
+    **{
+        f"strikes_back_a{i}": ("imagenet", ["--rate=0.001", "--rate_every=5", "--warm_up=25", "--warm_up_rate=0.00001"])
+        for i in (1, 2, 3)
+    },
 }  # fmt: skip
 
 
@@ -103,7 +107,10 @@ def ours(module, model, batches, steps):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     else:
         optimizer, loss = module.make_optimizer(), module.make_loss()
-    controller = module.rate_controller()
+    if module.__name__.endswith("cifar10"):
+        controller = module.rate_controller()
+    else:
+        controller = module.rates.controller()
     norm, apply = keras.Variable(0.0, dtype=keras.config.floatx(), trainable=False), optimizer.apply
 
     def recorded(gradients, variables=None):
@@ -147,6 +154,7 @@ def ours(module, model, batches, steps):
 
 def theirs(name, steps, net, flag, batches):
     """The reference's loop: each step's loss, gradient norm, rate and state."""
+    strikes_back = name.startswith("strikes_back")
     decayed = {
         # The papers' "weight decay" on convolutions and the classifier's matrix.
         "paper": lambda n, p: p.ndim > 1,
@@ -155,15 +163,38 @@ def theirs(name, steps, net, flag, batches):
         "goyal_90": lambda n, p: p.ndim > 1,
         # torchvision: model.parameters(), all of them.
         "torchvision_v1": lambda n, p: True,
-    }[name]
+        # timm's param_groups_weight_decay.
+        "strikes_back": lambda n, p: p.ndim > 1,
+    }["strikes_back" if strikes_back else name]
     parameters = list(net.named_parameters())
     groups = [
         {"params": [p for n, p in parameters if decayed(n, p)], "weight_decay": flag.weight_decay},
         {"params": [p for n, p in parameters if not decayed(n, p)], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=flag.rate, momentum=0.9)
+    groups = [group for group in groups if group["params"]]
+    criterion = torch.nn.functional.cross_entropy
     schedules = torch.optim.lr_scheduler
-    if name == "paper_2015":
+    if strikes_back:
+        import timm.loss
+        import timm.optim
+        import timm.scheduler
+
+        criterion = timm.loss.BinaryCrossEntropy(target_threshold=flag.threshold)
+        optimizer = timm.optim.Lamb(groups, lr=flag.rate)
+        epochs = timm.scheduler.CosineLRScheduler(
+            optimizer,
+            t_initial=steps // flag.rate_every,
+            lr_min=flag.lowest_rate,
+            warmup_t=flag.warm_up // flag.rate_every,
+            warmup_lr_init=flag.warm_up_rate,
+        )
+    else:
+        optimizer = torch.optim.SGD(groups, lr=flag.rate, momentum=0.9)
+    if strikes_back:
+        following = [
+            lambda step: (step + 1) % flag.rate_every or epochs.step((step + 1) // flag.rate_every)
+        ]
+    elif name == "paper_2015":
         falls = schedules.ReduceLROnPlateau(
             optimizer, factor=0.1, patience=flag.patience - 1, threshold=0, threshold_mode="abs"
         )
@@ -178,7 +209,7 @@ def theirs(name, steps, net, flag, batches):
     found = []
     for step, (pictures, targets) in zip(range(steps), batches, strict=False):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(
+        loss = criterion(
             net(torch.from_numpy(np.ascontiguousarray(np.moveaxis(pictures, -1, 1)))),
             torch.from_numpy(targets),
         )
