@@ -1,8 +1,11 @@
+import importlib
 import itertools
+import types
 
 import keras
 import numpy as np
 import pytest
+import references
 from keras import ops
 from scipy import stats
 
@@ -152,3 +155,103 @@ def test_colour_refuses(wrong):
 def test_mix_refuses():
     with pytest.raises(ValueError, match="at least 0"):
         mixing.Mix(mixup=-0.1)
+
+
+# --- against the references, with the draws handed in
+
+
+@pytest.fixture(scope="module")
+def v2():
+    references.torchvision()
+    return importlib.import_module("torchvision.transforms.v2")
+
+
+@pytest.fixture
+def timm(v2):
+    return pytest.importorskip("timm.data.mixup")
+
+
+def cut_by_timm(timm, monkeypatch, weight, centre, height, width):
+    centre = iter(centre)
+    monkeypatch.setattr(np.random, "randint", lambda *_, **__: next(centre))
+    top, bottom, left, right = timm.rand_bbox((1, 3, height, width), weight)
+    return [top, left, bottom, right]
+
+
+def cut_by_torchvision(v2, monkeypatch, weight, centre, height, width):
+    import torch
+
+    across = iter(centre[::-1])
+    cutmix = v2.CutMix(num_classes=2)
+    cutmix._dist = types.SimpleNamespace(sample=lambda _: weight)
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor([int(next(across))]))
+    left, top, right, bottom = cutmix.make_params([torch.zeros(1, 3, height, width)])["box"]
+    return [top, left, bottom, right]
+
+
+def test_cutmix_cuts_within_a_pixel_of_timm_and_torchvision(v2, timm, monkeypatch):
+    random, longer = np.random.default_rng(0), []
+    for _ in range(400):
+        height, width = sides = random.integers(20, 300, 2)
+        weight, centre = random.uniform(), random.integers(0, sides)
+        box = mixing._box(weight, centre, height, width)
+        for cut, package in ((cut_by_timm, timm), (cut_by_torchvision, v2)):
+            theirs = cut(package, monkeypatch, weight, centre, height, width)
+            assert np.abs(box - theirs).max() <= 1, (cut, weight, centre, sides)
+        if (box[:2] > 0).all() and (box[2:] < sides).all():  # not cut off at the border
+            longer.append(box[2:] - box[:2] - np.sqrt(1 - weight) * sides)
+    assert len(longer) > 50 and abs(np.mean(longer)) < 0.15  # -0.5 in timm, -1 in torchvision
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_pixels_mixed_by_timm_and_torchvision(pictures, v2, timm, monkeypatch, kind):
+    """Pairs, since timm mixes with the batch in reverse and torchvision with the one before."""
+    import torch
+
+    drawn = mixing.Mix(**{kind: 1.0}).draw(1, 4, BATCH, HEIGHT, WIDTH)
+    ours = numpy(mixing.mix(pictures, drawn["blend"], drawn["box"]))
+    own, box = float(drawn["own"][0]), drawn["box"][0].astype(int)
+    assert 0.2 < own < 0.8
+    top, left, bottom, right = box.tolist()
+    monkeypatch.setattr(np.random, "beta", lambda *_: own)
+    monkeypatch.setattr(timm, "cutmix_bbox_and_lam", lambda *_, **__: ((top, bottom, left, right), own))  # fmt: skip
+    mixer = timm.Mixup(float(kind == "mixup"), float(kind == "cutmix"), num_classes=2)
+    other = (v2.MixUp if kind == "mixup" else v2.CutMix)(num_classes=2)
+    params = {"lam": own, "lam_adjusted": own, "box": (left, top, right, bottom)}
+    monkeypatch.setattr(other, "make_params", lambda _: params)
+    labels = torch.tensor([0, 1])
+    for i in range(0, BATCH, 2):
+        pair = torch.from_numpy(np.moveaxis(pictures[i : i + 2], -1, 1).astype("float32"))
+        for mixed, _ in (mixer(pair.clone(), labels), other(pair, labels)):
+            theirs = np.moveaxis(mixed.numpy(), 1, -1)
+            np.testing.assert_allclose(ours[i : i + 2], theirs, rtol=0, atol=1e-4 * 256)
+
+
+def test_jitter_is_torchvision_s_where_nothing_is_cut_off(v2):
+    """One operation after another, on floats; its red weighs 0.2989 in gray, ours 0.299."""
+    import torch
+
+    F = v2.functional
+    dull = np.random.default_rng(0).integers(100, 150, (BATCH, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    got = numpy(mixing.recolour(dull, **mixing.Colour(jitter=0.2).draw(3, 7, BATCH)))
+    uniform = draws.uniform(draws.COLOUR, 3, 7, (10, BATCH))
+    adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    for i, picture in enumerate(dull):
+        x = torch.from_numpy(np.moveaxis(picture, -1, 0) / 255)
+        for kind in np.argsort(uniform[3:6, i]):
+            x = adjust[kind](x, 0.8 + 0.4 * uniform[kind, i])
+        assert x.min() > 0 and x.max() < 1
+        np.testing.assert_allclose(got[i], 255 * np.moveaxis(x.numpy(), 0, -1), rtol=0, atol=0.05)
+
+
+def test_pca_noise_is_fb_resnet_torch_s_of_its_draws(monkeypatch):
+    """Channel by channel, as the sum over components that its Lighting adds."""
+    alpha = np.random.default_rng(0).normal(size=(4, BATCH))
+    monkeypatch.setattr(draws, "normal", lambda *_: alpha)
+    offset = mixing.Colour(pca=0.1).draw(0, 0, BATCH)["offset"]
+    values = [0.2175, 0.0188, 0.0045]
+    vectors = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+    for i in range(BATCH):
+        for channel in range(3):
+            wanted = sum(vectors[channel][j] * values[j] * 0.1 * alpha[j, i] for j in range(3))
+            assert offset[i, channel] == pytest.approx(255 * wanted, rel=1e-5)

@@ -1,10 +1,12 @@
 """RandAugment: each operation against plain NumPy, and the mixture against its draws."""
 
 import collections
+import itertools
 import math
 
 import numpy as np
 import pytest
+import references
 from PIL import Image
 
 from keras_resnet.data.augment import randaugment
@@ -172,6 +174,37 @@ def test_geometry(name, sign, resample):
     }[name]
     expected = reference_affine(picture, source, resample)
     np.testing.assert_allclose(apply(name, picture, level, sign, resample), expected, atol=1.01)
+
+
+TIMM = {
+    "auto_contrast": "AutoContrast", "equalize": "Equalize", "invert": "Invert", "rotate": "Rotate",
+    "posterize": "PosterizeIncreasing", "solarize": "SolarizeIncreasing", "solarize_add": "SolarizeAdd",
+    "color": "ColorIncreasing", "contrast": "ContrastIncreasing", "brightness": "BrightnessIncreasing",
+    "sharpness": "SharpnessIncreasing", "shear_x": "ShearX", "shear_y": "ShearY",
+    "translate_x": "TranslateXRel", "translate_y": "TranslateYRel",
+}  # fmt: skip
+
+
+def test_every_operation_is_timm_s_to_the_pixel(monkeypatch):
+    """`rand-m7-mstd0.5-inc1` and its kin: each operation at the same magnitude, sign and filter."""
+    references.torchvision()  # which timm imports
+    timm = pytest.importorskip("timm.data.auto_augment")
+    assert {*TIMM} == {*OPERATIONS}
+    made = timm.rand_augment_transform("rand-m7-mstd0.5-inc1", {"img_mean": FILL})
+    assert {op.name for op in made.ops} == {*TIMM.values()} and made.num_layers == 2
+    assert {(op.magnitude, op.magnitude_std, op.prob) for op in made.ops} == {(7, 0.5, 0.5)}
+    picture = photo(31, 42)
+    for name, theirs in TIMM.items():
+        for magnitude, sign, resample in itertools.product(
+            (0, 3.3, 6, 7.25, 10), (1, -1), (BILINEAR, BICUBIC)
+        ):
+            monkeypatch.setattr(timm.random, "random", lambda sign=sign: 0.5 - 0.25 * sign)
+            op = timm.AugmentOp(
+                theirs, 1.0, magnitude, {"img_mean": FILL, "interpolation": resample}
+            )
+            ours = apply(name, picture, magnitude / 10, sign, resample)
+            wanted = np.array(op(Image.fromarray(picture)))
+            np.testing.assert_array_equal(ours, wanted, f"{name} {magnitude} {sign} {resample}")
 
 
 def test_positive_angles_turn_anticlockwise():

@@ -1,10 +1,13 @@
 """Windows: number for number what a plain loop draws, and the distribution of the textbook's pipeline."""
 
+import functools
 import math
 import random
+import types
 
 import numpy as np
 import pytest
+import references
 
 from keras_resnet.data import draws
 from keras_resnet.data.augment.windows import RandomResizedCrop, ScaleCrop
@@ -48,6 +51,36 @@ def inception(height, width, scale, ratio, draw):
     elif width / height > ratio[1]:
         w = max(1, round(height * ratio[1]))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def test_random_resized_crop_is_torchvision_s_of_the_same_draws(monkeypatch):
+    """Its get_params, drawing uniform numbers that are handed in, in float64."""
+    package = references.torchvision()
+    import torch
+
+    class Uniform:
+        def uniform_(self, low, high):
+            return torch.as_tensor(low + (high - low) * next(numbers), dtype=torch.float64)
+
+    stub = types.SimpleNamespace(
+        empty=lambda _: Uniform(),
+        exp=torch.exp,
+        log=torch.log,
+        tensor=functools.partial(torch.tensor, dtype=torch.float64),
+        randint=lambda low, high, size: torch.tensor([int(next(places) * high)]),
+    )
+    transform = package.transforms.RandomResizedCrop
+    monkeypatch.setattr(package.transforms.transforms, "torch", stub)
+    window = RandomResizedCrop()
+    for height, width in SHAPES:
+        drawn = uniforms(window, 1)[:25]
+        boxes, _ = window(np.full(25, height), np.full(25, width), drawn, 224)
+        for box, row in zip(boxes, drawn, strict=True):
+            numbers, places = iter(row[:20]), iter(row[20:22])
+            theirs = transform.get_params(
+                torch.empty(1, height, width), [0.08, 1.0], [3 / 4, 4 / 3]
+            )
+            np.testing.assert_array_equal(box, theirs)
 
 
 @pytest.mark.parametrize("height, width", SHAPES)
