@@ -7,7 +7,8 @@
 The flags' defaults are the paper's: SGD with momentum 0.9, batch 128, 0.1 divided by 10 at 32k and
 48k steps, 64k in all, weight decay 1e-4 (coupled, kernels alone), 4 pixels padded, a random crop of
 it or its mirror; for ResNet-110 0.01 until the training error is below 80%. The test set is looked
-at once, at the end.
+at once, at the end; with --test_each_epoch it is drawn after each epoch, as in the paper's Figure 6,
+and nothing is chosen by it.
 
 Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
 for bit.
@@ -74,6 +75,11 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "holdout", 0, "Training pictures to hold out and evaluate after each epoch.", lower_bound=0
 )
+flags.DEFINE_bool(
+    "test_each_epoch",
+    False,
+    "Log and draw the test after each epoch, as the paper's Figure 6; nothing is chosen by it.",
+)
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
@@ -88,6 +94,10 @@ SHEET = 48  # pictures on predictions.png
 
 def main() -> dict:
     started = time.monotonic()
+    if FLAGS.holdout and FLAGS.test_each_epoch:
+        raise ValueError(
+            "--holdout and --test_each_epoch: each epoch is evaluated on one of the two; leave one out."
+        )
     constructor = applications.get(FLAGS.model)
     controller = rate_controller()
     workdir = run.make_workdir()
@@ -132,9 +142,11 @@ def main() -> dict:
             f"ready in {time.monotonic() - started:.0f} s."
         )
 
-    def evaluate(after_batch):
-        batches = in_memory.evaluation(held_out, FLAGS.batch_size, mean=pixel_mean)
+    def count_of(pictures, after_batch=lambda: None):
+        batches = in_memory.evaluation(pictures, FLAGS.batch_size, mean=pixel_mean)
         return evaluation.count(model, batches, after_batch=after_batch)
+
+    each_epoch = test if FLAGS.test_each_epoch else held_out
 
     seconds = training.fit(
         model,
@@ -153,7 +165,9 @@ def main() -> dict:
         controller=controller,
         workdir=workdir,
         fingerprint=fingerprint(train, shape, classes),
-        evaluate=evaluate if held_out is not None else None,
+        evaluate=None if each_epoch is None else functools.partial(count_of, each_epoch),
+        evaluated="epoch_test" if FLAGS.test_each_epoch else "holdout",
+        called="test" if FLAGS.test_each_epoch else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         on_begin=begin,
         on_step=Progress(FLAGS.steps, FLAGS.batch_size),
@@ -161,8 +175,7 @@ def main() -> dict:
     )
 
     # --- result
-    batches = in_memory.evaluation(test, FLAGS.batch_size, mean=pixel_mean)
-    tested = evaluation.count(model, batches)
+    tested = count_of(test)
     logs.append(
         workdir, {"step": FLAGS.steps, "test_loss": tested.loss, "test_accuracy": tested.accuracy}
     )

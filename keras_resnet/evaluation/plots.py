@@ -34,7 +34,7 @@ def curves(
     """Draws loss and accuracy (%) over the steps from a log's rows, as PNG.
 
     Args:
-        rows: of metrics.jsonl; those of the test are drawn as single points. What they lack is not drawn.
+        rows: of metrics.jsonl; the last test's is drawn as a single point. What they lack is not drawn.
         path: written whole or not at all.
         evaluated: what the pictures of `holdout_loss` and `holdout_accuracy` are called.
         kept: the step whose weights are kept, where that is not the last: it is marked, the legend has its figures,
@@ -48,6 +48,7 @@ def curves(
     for name, label, style in (
         ("", "training", "C0-"),
         ("holdout_", evaluated, "C1-"),
+        ("epoch_test_", "test after each epoch", "C3-"),
         ("test_", "test", "C3o"),
     ):
         for axes, key, scale, text in (

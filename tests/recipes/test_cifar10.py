@@ -140,6 +140,21 @@ def test_log_looks_at_the_test_set_once(run):
     assert rows[0]["rate"] == schedules.one_cycle(0.1, 44)(steps - 1)
 
 
+def test_the_test_after_each_epoch_changes_nothing_else(run, tmp_path):
+    """The last one is the test's; the run is the same with and without, also where it goes on."""
+    arguments = (*SMALL, f"--workdir={tmp_path}/run", "--steps=24")
+    ended = child.recipe(tmp_path, *arguments, "--test_each_epoch").wait()
+    final, rows = json.loads(ended.out), logs.rows(tmp_path / "run")
+    assert [("epoch_test_loss" in row, "test_loss" in row) for row in rows] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert rows[1]["epoch_test_accuracy"] == rows[2]["test_accuracy"]
+    assert rows[1]["epoch_test_accuracy"] == final["test_correct"] / final["test_examples"]
+    assert child.recipe(tmp_path, *arguments).wait().out == ended.out
+
+
 def test_pictures_are_drawn(run):
     from PIL import Image
 
@@ -254,6 +269,7 @@ def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
         (["--steps=-1"], "flag --steps=-1: -1 is not a positive integer"),
         (["--batch_size=5000"], "batch_size=5000"),
         (["--holdout=5000"], "5000"),
+        (["--holdout=100", "--test_each_epoch"], "leave one out"),
         (["--boundaries=3,x", "--schedule=piecewise"], "--boundaries takes whole numbers"),
         (["--boundaries=30,20", "--schedule=piecewise"], "boundaries must be increasing"),
         (["--shortcut=D"], "flag --shortcut=D"),
