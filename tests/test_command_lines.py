@@ -22,6 +22,7 @@ SCRIPTS = [
 TAKE_ARGUMENTS = (
     "recipes/models.py",
     "recipes/predict.py",
+    "recipes/reproduce.py",
     "savedmodels/check.py",
     "savedmodels/client.py",
 )

@@ -28,6 +28,7 @@ OPERANDS = {
     "check": "PATH",
     "query": "PICTURE...",
     "models": "[PATTERN...]",
+    "reproduce": "ITEM",
     "predict": "[PICTURE...]",
 }
 _TITLES = {  # of modules

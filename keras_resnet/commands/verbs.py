@@ -19,6 +19,7 @@ VERBS = {
     "serve": "savedmodels/local_server.py",
     "query": "savedmodels/client.py",
     "models": "recipes/models.py",
+    "reproduce": "recipes/reproduce.py",
 }
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 

@@ -3,6 +3,7 @@
 from . import comparing as comparing
 from . import grad_cam as grad_cam
 from . import plots as plots
+from . import responses as responses
 from . import scores as scores
 from .scores import Count as Count
 from .scores import Verdicts as Verdicts

@@ -81,7 +81,7 @@ def curves(
             axes.axvline(kept, color="0.5", linestyle=":", zorder=0, label="kept")
         # Beside the curves, for where they leave room is not known before.
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    _save(canvas, path)
+    save(canvas, path)
 
 
 def predictions(
@@ -117,7 +117,7 @@ def predictions(
         share = f" {likely[guess]:.0%}"
         says = f"{_short(class_names[guess], 22 - len(share))}{share}\n{_short(f'is {class_names[label]}')}"
         axes.set_title(says, fontsize=8, color="black" if guess == label else "C3", **look)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(
@@ -159,7 +159,7 @@ def confusion(
         size = 8 if counted else 7
         axis.set_ticks(range(len(which)), labels, fontsize=size, **_as_it_stands(labels))
     axes.tick_params(axis="x", rotation=90)
-    _save(figure, path)
+    save(figure, path)
 
 
 def boxes(
@@ -205,7 +205,7 @@ def boxes(
     )
     for text in legend.get_texts():
         text.set(**look)
-    _save(figure, path, palette=True)
+    save(figure, path, palette=True)
 
 
 def masks(
@@ -253,7 +253,7 @@ def masks(
     )  # fmt: skip
     for text in legend.get_texts():
         text.set(**_as_it_stands(class_names))
-    _save(figure, path, palette=True)
+    save(figure, path, palette=True)
 
 
 def pair(
@@ -277,7 +277,7 @@ def pair(
         4 / whole.shape[1], 1 - HEAD / 2 / whole.shape[0], _short(title, max(8, whole.shape[1] // 9)),
         fontsize=11, va="center", **_as_it_stands([title]),
     )  # fmt: skip
-    _save(figure, path, metadata=mark)
+    save(figure, path, metadata=mark)
 
 
 # Told apart on photographs, also by most colour-blind readers: Paul Tol's "muted" and an orange, as on the server's
@@ -337,7 +337,7 @@ def _fonts(letters):
     return tuple(found)
 
 
-def _save(figure, path, palette=False, **arguments):
+def save(figure, path, palette=False, **arguments):
     """As PNG; by a palette of 256 colours, photographs take a third of the bytes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # logged once, above

@@ -1,0 +1,141 @@
+"""The runs that a table of the paper is made of: each a recipe's, in a folder that a later call goes on from.
+
+A piece is known by what decides its numbers: the recipe, its arguments, the data, the backend and the code that trains.
+A folder that holds another piece is refused, so that no table mixes runs of different code or flags.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+from keras_resnet.commands import verbs
+from keras_resnet.support import files
+
+# What computes a recipe's numbers, besides the recipe; relative to the package.
+_CODE = ("applications.py", "networks", "training", "data", "evaluation")
+
+
+class Ended(Exception):
+    """The recipe of a piece ended without a result.
+
+    Args:
+        code: its exit code.
+    """
+
+    def __init__(self, code: int):
+        super().__init__(f"A piece ended with exit code {code}.")
+        self.code = code
+
+
+def run(folder: pathlib.Path, script: str, arguments: list[str], data: str) -> dict:
+    """The recipe's final.json from the folder; where it is not there yet, the recipe runs, or goes on.
+
+    Args:
+        folder: its --workdir.
+        script: "recipes/x.py".
+        arguments: its flags but --data and --workdir.
+        data: its --data.
+
+    Returns:
+        final.json, with "commit", that of the code which ended the run, and "command", what repeats it.
+
+    Raises:
+        ValueError: the folder holds a piece of other flags, data or code.
+        Ended: the recipe was interrupted, or refused its flags in a sentence of its own.
+    """
+    decides = {
+        "script": script,
+        "arguments": arguments,
+        "data": digest(pathlib.Path(data)),
+        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "code": code(script),
+    }
+    record = folder / "piece.json"
+    if record.is_file():
+        before = json.loads(record.read_text("utf-8"))
+        other = [name for name, value in decides.items() if before.get(name) != value]
+        if other:
+            raise ValueError(
+                f"{folder} holds a run of other {', '.join(other)} (of commit {before['commit']}): results are not "
+                "mixed; take another --workdir, or remove that folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds something else than a piece: take another --workdir.")
+    if not (folder / "final.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write(record, json.dumps(decides | {"commit": commit()}, indent=1) + "\n")
+        path = verbs.home() / script
+        _call([sys.executable, str(path), *arguments, f"--data={data}", f"--workdir={folder}"])
+    final = json.loads((folder / "final.json").read_text("utf-8"))
+    command = verbs.typed(script, *arguments, f"--data={os.path.basename(data)}")
+    return final | {
+        "command": command,
+        "commit": json.loads(record.read_text("utf-8"))["commit"],
+    }
+
+
+def _call(command):
+    """Runs it, with signals handed on, since only a run that is asked to end saves what it has."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0) as child:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [
+            signal.signal(number, lambda *got: child.send_signal(got[0])) for number in numbers
+        ]
+        try:
+            child.wait()
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+    if child.returncode:
+        raise Ended(child.returncode if child.returncode > 0 else 128 - child.returncode)
+
+
+def digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file, or of a folder's names and sizes; a name of a data set stays a name."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        return str(path)
+    listed = (file for file in sorted(path.rglob("*")) if file.is_file())
+    lines = "".join(
+        f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in listed
+    )
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def code(script: str) -> str:
+    """SHA-256 of the sources that compute a recipe's numbers."""
+    package = pathlib.Path(verbs.__file__).parents[1]
+    paths = [verbs.home() / script]
+    for name in _CODE:
+        path = package / name
+        paths += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def commit() -> str:
+    """The commit of this checkout, with "+" where files differ from it; of an installed package its version."""
+    git = ["git", "-C", str(verbs.home())]
+    try:
+        short = subprocess.run(
+            [*git, "rev-parse", "--short=9", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        import importlib.metadata
+
+        return f"version {importlib.metadata.version('keras-resnet-he')}"
+    return short.stdout.strip() + ("+" if changed.stdout.strip() else "")
