@@ -66,6 +66,7 @@ def figure_7(
 
 def _draw(found, path):
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1)
@@ -77,5 +78,6 @@ def _draw(found, path):
     above.legend(frameon=False)
     for axes in (above, below):
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0)
     plots.save(figure, path)
