@@ -74,6 +74,9 @@ flags.DEFINE_enum(
     "What the data has beside train, whatever its name, is val as well as test, unless it has both; "
     "data in one piece is used whole unless the flag is given.",
 )
+flags.DEFINE_integer(
+    "sample", None, "Pictures, evenly spread over the split; default: all.", lower_bound=1
+)
 networks.define_view()
 flags.DEFINE_list("scales", [], "Shorter sides of whole pictures, pixels, in place of crops.")
 flags.DEFINE_enum("crops", "1", ["1", "10"], "Crops of a picture.")
@@ -258,6 +261,8 @@ def chosen_split(source):
         raise ValueError(f"--data={FLAGS.data} has no {FLAGS.split} split.")
     run.refuse_unlabelled(split, "evaluate on")
     run.refuse_bad(split, "evaluate on")
+    if FLAGS.sample and FLAGS.sample < len(split):
+        split = split.subset(np.linspace(0, len(split) - 1, FLAGS.sample).astype(int))
     return split
 
 

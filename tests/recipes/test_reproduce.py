@@ -5,7 +5,9 @@ import json
 import child
 import numpy as np
 import pytest
+from PIL import Image
 
+import keras_resnet
 from keras_resnet.commands.paper import architectures, figures
 
 RECIPE = child.RECIPE.with_name("reproduce.py")
@@ -20,7 +22,11 @@ def test_table_1(tmp_path, monkeypatch):
     monkeypatch.setattr(architectures, "TABLE_1", {"ResNet18": figures.TABLE_1["ResNet18"]})
     held = architectures.table_1(tmp_path, "the command")
     (row,) = held["rows"]
-    assert (row["layers, published"], row["ours"], row["ours "]) == (18, 18, 1.814)
+    assert (row["layers, published"], row["layers, ours"], row["1e9 multiply-adds, ours"]) == (
+        18,
+        18,
+        1.814,
+    )
     assert row["difference"] == "+0.014" and row["parameters, ours"] == "11,689,512"
     assert json.loads((tmp_path / "table1.json").read_text()) == held
     text = (tmp_path / "table1.md").read_text()
@@ -52,6 +58,31 @@ def test_table_6_and_figure_6_share_their_runs(tmp_path):
     assert len(values) == 19 and np.isfinite(values).all()
     refused = asked(tmp_path, "table6", *SMALL, "--steps=25", f"--workdir={tmp_path}/w")
     assert refused.code == 2 and "holds a run of other arguments" in refused.err
+
+
+@pytest.mark.slow
+def test_tables_3_to_5(tmp_path):
+    """On three pictures of ImageNet's classes, by two random networks."""
+    for i, wnid in enumerate(("n01440764", "n01443537", "n02123045")):
+        (tmp_path / "data" / wnid).mkdir(parents=True)
+        pixels = np.random.default_rng(i).integers(0, 256, (260, 300, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "data" / wnid / "a.png")
+    for name in "ab":
+        keras_resnet.ResNet18(weights=None).save(tmp_path / f"{name}.keras")
+    arguments = (f"--data={tmp_path}/data", "--quick", f"--workdir={tmp_path}/w")
+    weights = f"--weights={tmp_path}/a.keras,{tmp_path}/b.keras"
+    rows = {}
+    for item in ("table3", "table4", "table5"):
+        ended = asked(tmp_path, item, *arguments, weights)
+        assert ended.code == 0, ended.err
+        rows[item] = json.loads(ended.out.splitlines()[-1])["rows"]
+    tests = [row["test"] for row in rows["table3"]]
+    assert tests == ["the centre crop", "ten crops"] * 2
+    assert [row["network"] for row in rows["table4"]] == ["ResNet18"] * 2
+    (row,) = rows["table5"]
+    assert row["network"] == "2 averaged: ResNet18, ResNet18" and row["pictures"] == 3
+    errors = {float(row["top-1, ours"]) for each in rows.values() for row in each}
+    assert errors <= {0.0, 33.33, 66.67, 100.0}
 
 
 @pytest.mark.parametrize(

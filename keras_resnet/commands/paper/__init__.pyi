@@ -2,6 +2,7 @@
 
 from . import architectures as architectures
 from . import cifar as cifar
+from . import evaluations as evaluations
 from . import figures as figures
 from . import pieces as pieces
 from . import report as report

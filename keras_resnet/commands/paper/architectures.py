@@ -23,9 +23,9 @@ def table_1(workdir: pathlib.Path, command: str) -> dict:
             {
                 "network": name,
                 "layers, published": published.layers,
-                "ours": depth(model),
+                "layers, ours": depth(model),
                 "1e9 multiply-adds, published": published.gflops,
-                "ours ": round(gmac, 3),
+                "1e9 multiply-adds, ours": round(gmac, 3),
                 "difference": report.difference(gmac, published.gflops, 3),
                 "parameters, ours": f"{facts['trainable']:,}",
                 "seeds": None,

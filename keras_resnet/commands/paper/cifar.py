@@ -105,7 +105,9 @@ def _trained(workdir, data, networks, seeds, flags):
         for seed in range(seeds):
             folder = workdir / f"{name}-seed{seed}"
             arguments = [f"--model={name}", *flags, f"--seed={seed}", "--test_each_epoch"]
-            found[name].append(pieces.run(folder, SCRIPT, arguments, data) | {"folder": folder})
+            found[name].append(
+                pieces.run(folder, SCRIPT, arguments, {"data": [data]}) | {"folder": folder}
+            )
     return found
 
 

@@ -11,12 +11,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 from keras_resnet.commands import verbs
 from keras_resnet.support import files
 
 # What computes a recipe's numbers, besides the recipe; relative to the package.
-_CODE = ("applications.py", "networks", "training", "data", "evaluation")
+_CODE = ("applications.py", "networks", "training", "data", "evaluation", "weights")
 
 
 class Ended(Exception):
@@ -31,67 +32,77 @@ class Ended(Exception):
         self.code = code
 
 
-def run(folder: pathlib.Path, script: str, arguments: list[str], data: str) -> dict:
-    """The recipe's final.json from the folder; where it is not there yet, the recipe runs, or goes on.
+def run(
+    folder: pathlib.Path,
+    script: str,
+    arguments: Sequence[str],
+    inputs: Mapping[str, Sequence[str]],
+    *,
+    trains: bool = True,
+) -> dict:
+    """What the recipe prints at its end; where the folder does not hold that yet, it runs, or goes on.
 
     Args:
-        folder: its --workdir.
+        folder: of the piece; where the recipe trains, its --workdir.
         script: "recipes/x.py".
-        arguments: its flags but --data and --workdir.
-        data: its --data.
+        arguments: its flags but --workdir and those of `inputs`.
+        inputs: name of a flag, as "data" -> the files, folders or data sets that it takes.
+        trains: whether it has a --workdir.
 
     Returns:
-        final.json, with "commit", that of the code which ended the run, and "command", what repeats it.
+        The recipe's last line, with "command", what repeats it, and "commit", that of the code which began it.
 
     Raises:
-        ValueError: the folder holds a piece of other flags, data or code.
+        ValueError: the folder holds a piece of other flags, inputs or code, or something else.
         Ended: the recipe was interrupted, or refused its flags in a sentence of its own.
     """
     decides = {
         "script": script,
-        "arguments": arguments,
-        "data": digest(pathlib.Path(data)),
+        "arguments": [*arguments],
+        **{name: [digest(pathlib.Path(path)) for path in paths] for name, paths in inputs.items()},
         "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
         "code": code(script),
     }
     record = folder / "piece.json"
     if record.is_file():
-        before = json.loads(record.read_text("utf-8"))
-        other = [name for name, value in decides.items() if before.get(name) != value]
+        held = json.loads(record.read_text("utf-8"))
+        other = [name for name, value in decides.items() if held.get(name) != value]
         if other:
             raise ValueError(
-                f"{folder} holds a run of other {', '.join(other)} (of commit {before['commit']}): results are not "
+                f"{folder} holds a run of other {', '.join(other)} (of commit {held['commit']}): results are not "
                 "mixed; take another --workdir, or remove that folder."
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds something else than a piece: take another --workdir.")
-    if not (folder / "final.json").is_file():
+    else:
+        held = decides | {"commit": commit(), "result": None}
         folder.mkdir(parents=True, exist_ok=True)
-        files.write(record, json.dumps(decides | {"commit": commit()}, indent=1) + "\n")
-        path = verbs.home() / script
-        _call([sys.executable, str(path), *arguments, f"--data={data}", f"--workdir={folder}"])
-    final = json.loads((folder / "final.json").read_text("utf-8"))
-    command = verbs.typed(script, *arguments, f"--data={os.path.basename(data)}")
-    return final | {
-        "command": command,
-        "commit": json.loads(record.read_text("utf-8"))["commit"],
-    }
+        files.write(record, json.dumps(held, indent=1) + "\n")
+    if held["result"] is None:
+        words = [f"--{name}={','.join(paths)}" for name, paths in inputs.items()]
+        words += [f"--workdir={folder}"] if trains else []
+        held["result"] = _call([sys.executable, str(verbs.home() / script), *arguments, *words])
+        files.write(record, json.dumps(held, indent=1) + "\n")
+    bare = [f"--{name}={','.join(map(os.path.basename, paths))}" for name, paths in inputs.items()]
+    command = verbs.typed(script, *arguments, *bare)
+    return held["result"] | {"command": command, "commit": held["commit"]}
 
 
 def _call(command):
-    """Runs it, with signals handed on, since only a run that is asked to end saves what it has."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0) as child:
+    """The JSON of its last line. Signals are handed on, since a run that is asked to end saves what it has."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as child:
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = [
             signal.signal(number, lambda *got: child.send_signal(got[0])) for number in numbers
         ]
         try:
-            child.wait()
+            printed, _ = child.communicate()
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
     if child.returncode:
         raise Ended(child.returncode if child.returncode > 0 else 128 - child.returncode)
+    return json.loads(printed.splitlines()[-1])
 
 
 def digest(path: pathlib.Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 from keras_resnet.commands.paper import pieces
 
 ROOT = pathlib.Path(pieces.__file__).parents[3]
+DIGITS = {"data": ["digits"]}
 # Stands for a recipe: writes what it is asked for, or waits to be ended.
 SCRIPT = """
 import json, pathlib, signal, sys, time
@@ -23,7 +24,8 @@ if flags.get("seed") == "9":
     time.sleep(60)
 count = len([*folder.glob("run*")])
 (folder / f"run{count}").touch()
-(folder / "final.json").write_text(json.dumps({"seed": flags["seed"]}))
+print("heard")
+print(json.dumps({"seed": flags["seed"]}))
 """
 
 
@@ -37,29 +39,29 @@ def script(tmp_path, monkeypatch):
 
 def test_a_piece_runs_once(script, tmp_path):
     folder = tmp_path / "a/seed0"
-    first = pieces.run(folder, script, ["--seed=0"], "digits")
-    assert first == pieces.run(folder, script, ["--seed=0"], "digits")
+    first = pieces.run(folder, script, ["--seed=0"], DIGITS)
+    assert first == pieces.run(folder, script, ["--seed=0"], DIGITS)
     assert first["seed"] == "0" and first["command"].endswith("recipes/x.py --seed=0 --data=digits")
     assert len([*folder.glob("run*")]) == 1
 
 
 def test_other_flags_data_and_code_are_refused(script, tmp_path, monkeypatch):
     folder = tmp_path / "seed0"
-    pieces.run(folder, script, ["--seed=0"], "digits")
+    pieces.run(folder, script, ["--seed=0"], DIGITS)
     for arguments, data, other in [
-        (["--seed=1"], "digits", "arguments"),
-        (["--seed=0"], "cifar10", "data"),
+        (["--seed=1"], DIGITS, "arguments"),
+        (["--seed=0"], {"data": ["cifar10"]}, "data"),
     ]:
         with pytest.raises(ValueError, match=f"holds a run of other {other} .*another --workdir"):
             pieces.run(folder, script, arguments, data)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     with pytest.raises(ValueError, match="other backend"):
-        pieces.run(folder, script, ["--seed=0"], "digits")
+        pieces.run(folder, script, ["--seed=0"], DIGITS)
     monkeypatch.undo()
     (tmp_path / "recipes/x.py").write_text(SCRIPT + "# changed\n")
     monkeypatch.setattr(pieces.verbs, "home", lambda: tmp_path)
     with pytest.raises(ValueError, match="other code"):
-        pieces.run(folder, script, ["--seed=0"], "digits")
+        pieces.run(folder, script, ["--seed=0"], DIGITS)
 
 
 def test_a_folder_of_something_else_is_refused(script, tmp_path):
@@ -67,7 +69,7 @@ def test_a_folder_of_something_else_is_refused(script, tmp_path):
     folder.mkdir()
     (folder / "thesis.txt").write_text("x")
     with pytest.raises(ValueError, match="something else"):
-        pieces.run(folder, script, ["--seed=0"], "digits")
+        pieces.run(folder, script, ["--seed=0"], DIGITS)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
@@ -78,7 +80,8 @@ def test_a_signal_reaches_the_recipe(script, tmp_path):
         "from keras_resnet.commands.paper import pieces\n"
         f"pieces.verbs.home = lambda: pathlib.Path({str(tmp_path)!r})\n"
         "try:\n"
-        f"    pieces.run(pathlib.Path({str(tmp_path / 'run')!r}), 'recipes/x.py', ['--seed=9'], 'digits')\n"
+        f"    folder = pathlib.Path({str(tmp_path / 'run')!r})\n"
+        "    pieces.run(folder, 'recipes/x.py', ['--seed=9'], {'data': ['digits']})\n"
         "except pieces.Ended as ended:\n"
         "    sys.exit(ended.code)\n"
     )
