@@ -14,6 +14,9 @@ ROOT = pages.ROOT
 QUICK = ["ResNet18", "ResNet50D", "ResNet20", "PlainNet56"]
 PLACES = {
     "results": ["README.md", "docs/reproduce.md"],
+    "table1": ["docs/reproduce.md"],
+    "table3": ["docs/reproduce.md"],
+    "figure7": ["docs/reproduce.md"],
     "networks": ["docs/networks.md"],
     "published": ["docs/weights.md"],
     "imagenet": ["docs/imagenet.md"],
@@ -25,6 +28,7 @@ PLACES = {
     "text": ["docs/text.md"],
     "segmentation": ["docs/segmentation.md"],
     "applications": ["docs/applications.md"],
+    "depths": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "input": ["docs/speed.md"],

@@ -8,6 +8,7 @@ flags differ in nothing but the seed share a line: their mean. The figure compar
 """
 
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -30,12 +31,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tools.run_tables import (
     applications,
+    depths,
     detection,
     finals,
     imagenet,
     language,
     machine,
     read_flags,
+    reproduced,
     segmentation,
     speech,
     texts,
@@ -342,6 +345,7 @@ def tables_of(path) -> dict[str, str]:
 
 
 TABLES = {
+    **{item: functools.partial(reproduced, item) for item in ("table1", "table3", "figure7")},
     "published": published,
     "networks": networks,
     "results": results,
@@ -354,6 +358,7 @@ TABLES = {
     "text": texts,
     "segmentation": segmentation,
     "applications": applications,
+    "depths": depths,
     "speed": speed,
     "input": input_pipeline,
     "inference": inference,

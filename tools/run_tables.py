@@ -9,13 +9,15 @@ import json
 import pathlib
 from collections.abc import Iterator
 
+from keras_resnet.commands.paper import report
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "recipes/results"
 
 
 def finals(folder, *figures):
-    """The final.json of each committed run that has these figures."""
-    paths = sorted(folder.rglob("final.json"))
+    """The final.json of each committed run that has these figures, but for those of `DEPTHS` alone."""
+    paths = [path for path in sorted(folder.rglob("final.json")) if "depths" not in path.parts]
     return [path for path in paths if set(figures) <= json.loads(path.read_text("utf-8")).keys()]
 
 
@@ -78,15 +80,17 @@ def transfer(folder=RESULTS) -> str:
 def language(folder=RESULTS) -> str:
     """Runs of recipes/language.py, each with the peers and the plain net that it trained beside its network."""
     lines = [
-        "| network | parameters | steps | test nats | validation nats | test accuracy % | minutes | on | log |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+        "| network | dropout | parameters | steps | test nats | validation nats | both | test accuracy % | minutes "
+        "| on | log |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
-    for final, _, where in runs(folder, "nats"):
+    for final, flags, where in runs(folder, "nats"):
         plain = [final["plain"]] if "plain" in final else []
         for each in (final, *plain, *final.get("peers", {}).values()):
             lines.append(
-                f"| {each['network']} | {each['parameters']:,} | {each['steps']:,} | {each['nats']:.3f} "
-                f"| {each['valid_nats']:.3f} | {100 * each['accuracy']:.1f} | {each['seconds'] / 60:.0f} | {where} |"
+                f"| {each['network']} | {flags['dropout']} | {each['parameters']:,} | {each['steps']:,} "
+                f"| {each['nats']:.3f} | {each['valid_nats']:.3f} | {(each['nats'] + each['valid_nats']) / 2:.3f} "
+                f"| {100 * each['accuracy']:.1f} | {each['seconds'] / 60:.0f} | {where} |"
             )
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
 
@@ -218,6 +222,56 @@ def applications(folder=RESULTS) -> str:
             cells = [written.format(*map(one.get, keys)) if one else "" for one in beside]
             lines.append(f"| {what} | {' | '.join(cells)} | {where} |")
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
+
+
+# (task, run of a residual network, run of the plain net of equal depth; None: it is in the same final.json)
+DEPTHS = (
+    ("speech", "speech", "depths/speech-2-plain"),
+    ("speech", "depths/speech-5", "depths/speech-5-plain"),
+    ("speech-unseen", "speech-unseen", "speech-unseen-plain"),
+    ("language", "depths/language-6", "depths/language-6-plain"),
+    ("language", "depths/language-18", "depths/language-18-plain"),
+    ("segment", "depths/segment-18", "depths/segment-18-plain"),
+    ("segment", "depths/segment-34", "depths/segment-34-plain"),
+    ("text", "text", None),
+    ("sentiment", "sentiment", None),
+)
+
+
+def depths(folder=RESULTS) -> str:
+    """Residual and plain networks of the same layers, trained by the same flags from random weights."""
+    lines = [
+        "| | network | residual | plain | on | logs |",
+        "| --- | --- | ---: | ---: | --- | --- |",
+    ]
+    for task, residual, plain in DEPTHS:
+        what, keys, written = APPLICATIONS[task]
+        paths = [folder / name / "final.json" for name in (residual, plain) if name]
+        read = [json.loads(path.read_text("utf-8")) for path in paths]
+        pair = (*read, *([] if plain else [read[0]["plain"]]))
+        cells = [written.format(*map(one.get, keys)) for one in pair]
+        places = [path.parent.relative_to(ROOT).as_posix() for path in paths]
+        logs = ", ".join(f"[{place.rpartition('/')[2]}]({place})" for place in places)
+        where = machine(paths[0].with_name("versions.txt"))
+        size = _size(read_flags(paths[0].with_name("flags.txt")))
+        lines.append(f"| {what} | {size} | {' | '.join(cells)} | {where} | {logs} |")
+    return "\n".join(lines)
+
+
+def _size(flags):
+    """How deep the flags of a run make its network."""
+    if "model" in flags:
+        return flags["model"]
+    if "blocks" in flags:
+        return f"{flags['blocks']} blocks a stage"
+    count = flags["depth"] if "depth" in flags else len(flags["dilations"].split(","))
+    return f"{count} blocks"
+
+
+def reproduced(item, folder=RESULTS / "reproduce") -> str:
+    """An item of recipes/reproduce.py, and what it says below its table."""
+    held = json.loads((folder / f"{item}.json").read_text("utf-8"))
+    return "\n".join([*report.table(held), "", held["note"]])
 
 
 def trajectories(path=ROOT / "recipes/results/trajectories.json") -> str:
