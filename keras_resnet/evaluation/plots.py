@@ -5,6 +5,7 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import font_manager
@@ -337,8 +338,13 @@ def _fonts(letters):
     return tuple(found)
 
 
-def save(figure, path, palette=False, **arguments):
-    """As PNG; by a palette of 256 colours, photographs take a third of the bytes."""
+def save(figure: Figure, path: str | os.PathLike, palette: bool = False, **arguments: Any) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Args:
+        palette: of 256 colours: photographs take a third of the bytes.
+        **arguments: of matplotlib's savefig.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # logged once, above
         with files.aside(path) as part:

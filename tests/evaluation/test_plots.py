@@ -185,7 +185,7 @@ def test_an_explanation_is_of_the_pictures_own_pixels(tmp_path, figures):
 def test_curves_of_another_figure(tmp_path, monkeypatch):
     """Beside the loss; and the loss alone where there is no other."""
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     rows = [
         {"step": i, "loss": 2.0 / i, "holdout_loss": 3.0 / i, "holdout_ap": 0.1 * i} for i in (1, 2)
     ]
