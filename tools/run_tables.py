@@ -231,6 +231,7 @@ DEPTHS = (
     ("speech-unseen", "speech-unseen", "speech-unseen-plain"),
     ("language", "depths/language-6", "depths/language-6-plain"),
     ("language", "depths/language-18", "depths/language-18-plain"),
+    ("detect", "depths/detect-18", "depths/detect-18-plain"),
     ("segment", "depths/segment-18", "depths/segment-18-plain"),
     ("segment", "depths/segment-34", "depths/segment-34-plain"),
     ("text", "text", None),
