@@ -235,6 +235,7 @@ DEPTHS = (
     ("segment", "depths/segment-18", "depths/segment-18-plain"),
     ("segment", "depths/segment-34", "depths/segment-34-plain"),
     ("text", "text", None),
+    ("text", "depths/text-6", None),
     ("sentiment", "sentiment", None),
 )
 
