@@ -58,6 +58,7 @@ setup(
         "torch": ["torch>=2.10"],
         "cv": ["keras-cv==0.9.0", "keras-hub>=0.32"],  # heads on feature_extractor
         "detection": ["pycocotools>=2.0.8"],  # average precision
+        "opencv": ["opencv-python-headless>=4.11"],  # decodes pictures where TensorFlow is not
         "sound": ["soundfile>=0.13"],  # recordings beyond wavs of whole numbers
         "serving": [
             "tensorflow-serving-api>=2.20",
@@ -81,6 +82,7 @@ setup(
             "jedi>=0.20",
             "soundfile>=0.13",
             "pycocotools>=2.0.8",
+            "opencv-python-headless>=4.11",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",

@@ -31,7 +31,7 @@ EIGENVECTORS = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836
 
 
 def ours(spec):
-    """keras_resnet.data.feeds.stream, on the split of data.load; "first": no file is ever met twice."""
+    """keras_resnet.data.feeds.stream, by its "decoder"; "first": no file is ever met twice."""
     import keras_resnet.data
     from keras_resnet.data.augment import windows
     from keras_resnet.data.feeds import stream
@@ -41,7 +41,14 @@ def ours(spec):
     split = split.subset(np.arange(count) % len(split))
     crop = {"paper": windows.ScaleCrop, "rrc": windows.RandomResizedCrop}[spec["crop"]]
     window = crop(antialias=spec["antialias"])
-    dataset = stream.training(split, spec["batch"], window=window, size=spec["size"], seed=0)
+    dataset = stream.training(
+        split,
+        spec["batch"],
+        window=window,
+        size=spec["size"],
+        seed=0,
+        decoder=spec.get("decoder", "tensorflow"),
+    )
     batches = (pictures for pictures, _ in dataset)
     if not spec.get("first"):
         for _ in range(len(split) // spec["batch"]):

@@ -223,9 +223,8 @@ def speed(section, kit):
         "first, s": ("first_seconds", ".1f"),
     }
     show(f"{section}: ResNet50, 224 pixels, batch {batch}", results, columns)
-    halves = cpu.FASTER["bfloat16"] & {
-        *cpu.instructions()
-    }  # no marks without: it is computed in float32
+    # no marks of bfloat16 without its instructions: it is then computed in float32
+    halves = cpu.FASTER["bfloat16"] & {*cpu.instructions()}
     wanted = {key: least for key, least in FASTER.items() if halves or "bfloat16" not in key[1]}
     marks = faster(ran, wanted, section)
     if section == "many":

@@ -35,6 +35,7 @@ from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import networks, pictures, rates, run
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data.augment import mixing, randaugment, windows
+from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
 from keras_resnet.training import logs, optimizers, runtime, strategies
@@ -162,6 +163,7 @@ def main() -> dict | None:
         augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
         repeats=FLAGS.repeats,
         on_bad=left_out.add,
+        decoder=stream.decoder(),
     )
 
     # --- network
@@ -362,6 +364,7 @@ def fingerprint(feed):
     agreed["--repeats"] = None if FLAGS.repeats == 1 else FLAGS.repeats
     agreed["--decayed"] = None if FLAGS.decayed == "kernels" else FLAGS.decayed
     agreed["--momentum_correction"] = FLAGS.momentum_correction or None
+    agreed["decoder"] = None if stream.decoder() == "tensorflow" else stream.decoder()
     digest = hashlib.sha256(np.ascontiguousarray(feed.labels).tobytes())
     for name in feed.names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\n")

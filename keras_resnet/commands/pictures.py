@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from keras_resnet.commands import run
-from keras_resnet.data import dataset, draws, views
+from keras_resnet.data import dataset, draws, pillow_views, views
+from keras_resnet.data.feeds import mixed, stream
 from keras_resnet.training import strategies
 
 
@@ -23,6 +24,7 @@ class Pictures:
         window: as `stream.Feed`'s.
         augment, repeats: as `stream.Feed`'s.
         on_bad: called with the name and the reason of each file that cannot be read as a picture.
+        decoder: as `stream.Feed`'s.
 
     Attributes:
         class_names, examples: of the training split.
@@ -48,10 +50,9 @@ class Pictures:
         augment: Callable | None,
         repeats: int = 1,
         on_bad: Callable[[str, str], None],
+        decoder: str,
     ):
-        from keras_resnet.data.feeds import stream  # TensorFlow's
-
-        self._stream, self._fake, self._part = stream, fake, devices.part
+        self._fake, self._part, self._decoder = fake, devices.part, decoder
         self._batch_size, self._size, self._seed = batch_size, size, seed
         self._share = batch_size // devices.workers
         self.class_names = source.class_names
@@ -85,6 +86,7 @@ class Pictures:
             augment=augment,
             repeats=repeats,
             on_bad=on_bad,
+            decoder=decoder,
         )
 
     def training(self, start_step: int, **mixing) -> Iterable:
@@ -93,16 +95,15 @@ class Pictures:
         Args:
             mixing: colour, mix, smoothing and threshold of `mixed.augmented`.
         """
-        from keras_resnet.data.feeds import mixed
-
         if self._fake:
-            batches = self._stream.fake(self._share, self._size)
+            batches = stream.fake(self._share, self._size, decoder=self._decoder)
         else:
             batches = self._feed.batches(start_step)
         return mixed.augmented(
             batches,
             classes=len(self.class_names),
             batch_size=self._batch_size,
+            size=self._size,
             seed=self._seed,
             start_step=start_step,
             part=self._part,
@@ -112,11 +113,16 @@ class Pictures:
     def evaluation(self, size: int, resize: int, interpolation: str) -> Iterable:
         """This worker's part of the pictures to evaluate on, by `views.center` of these."""
         if self._fake:
-            ones = np.ones(self._share, np.float32)
-            return [(*batch, ones) for batch in self._stream.fake(self._share, size).take(1)]
-        view = views.center(size, resize, interpolation)
-        return self._stream.evaluation(
-            self._test, self._batch_size, view, part=self._part, on_bad=self._on_bad
+            batch = next(iter(stream.fake(self._share, size, decoder=self._decoder)))
+            return [(*batch, np.ones(self._share, np.float32))]
+        kind = views if self._decoder == "tensorflow" else pillow_views
+        return stream.evaluation(
+            self._test,
+            self._batch_size,
+            kind.center(size, resize, interpolation),
+            part=self._part,
+            on_bad=self._on_bad,
+            decoder=self._decoder,
         )
 
     def mend(self, step: int) -> bool:

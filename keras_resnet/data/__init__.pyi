@@ -7,6 +7,7 @@ from . import dataset as dataset
 from . import draws as draws
 from . import feeds as feeds
 from . import images as images
+from . import pillow_views as pillow_views
 from . import sounds as sounds
 from . import sources as sources
 from . import views as views

@@ -34,7 +34,7 @@ def center(size: int = 224, resize: int = 256, interpolation: str = "bilinear") 
     Raises:
         ValueError: `size` outside of 1..resize; an interpolation not in `KERNELS`.
     """
-    _check(size, resize, interpolation)
+    check(size, resize, interpolation)
 
     def view(picture):
         extent = _extent(picture, resize)
@@ -53,7 +53,7 @@ def ten(size: int = 224, resize: int = 256, interpolation: str = "bilinear") -> 
     Raises:
         ValueError: `size` outside of 1..resize; an interpolation not in `KERNELS`.
     """
-    _check(size, resize, interpolation)
+    check(size, resize, interpolation)
 
     def view(picture):
         import tensorflow as tf
@@ -78,7 +78,7 @@ def shorter_side(size: int, interpolation: str = "bilinear") -> Callable:
     Raises:
         ValueError: `size` below 1; an interpolation not in `KERNELS`.
     """
-    _check(size, size, interpolation)
+    check(size, size, interpolation)
 
     def view(picture):
         extent = _extent(picture, size)
@@ -92,7 +92,8 @@ def mirror(pictures: Any) -> Any:
     return pictures[..., ::-1, :]
 
 
-def _check(size, resize, interpolation):
+def check(size: int, resize: int, interpolation: str) -> None:
+    """Raises ValueError for what no view can be made of."""
     if not 1 <= size <= resize:
         raise ValueError(
             "A view is at least 1 pixel and at most the resized picture's shorter side; "

@@ -172,7 +172,8 @@ def fit(
                 )
             except Exception as error:
                 # By name, since TensorFlow may be absent; what `mend` does not repair is raised.
-                of_input = type(error).__name__ in ("InvalidArgumentError", "NotFoundError")
+                names = ("InvalidArgumentError", "NotFoundError", "Undecodable")
+                of_input = type(error).__name__ in names
                 if not (of_input and mend and mend(run.step)):
                     raise
                 run.keep_metrics()

@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 
 import child
@@ -336,52 +335,3 @@ def test_demo_learns_the_digits(tmp_path):
     ended = child.recipe(tmp_path, flagfile, f"--workdir={tmp_path}/demo").wait()
     assert json.loads(ended.out)["test_error"] <= 0.02
     assert "--data=cifar10" in ended.err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_without_tensorflow(tmp_path, backend):
-    """Trains, is killed, goes on to the same bits; says what is left out."""
-    pytest.importorskip(backend)
-    hidden = (
-        "import importlib.machinery, runpy, sys\n"
-        "class Finder(importlib.machinery.PathFinder):\n"
-        "    @classmethod\n"
-        "    def find_spec(cls, name, *rest):\n"
-        "        return None if name == 'tensorflow' else super().find_spec(name, *rest)\n"
-        "sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Finder\n"
-        "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
-    root = child.RECIPE.parents[1]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "PYTHONPATH": f"{root}{os.pathsep}{child.RECIPE.parent}",
-    }
-    environment["OMP_NUM_THREADS"] = "1"
-
-    def start(name):
-        arguments = [*SMALL, "--steps=12", "--checkpoint_seconds=0", f"--workdir={tmp_path / name}"]
-        return subprocess.Popen(
-            [sys.executable, "-c", hidden, str(child.RECIPE), *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    process = start("whole")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    whole = json.loads(out)
-    assert "TensorBoard's files need the TensorFlow backend" in err
-    killed = start("killed")
-    while killed.poll() is None and child.newest_step(tmp_path / "killed") < 4:
-        pass
-    killed.kill()
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
-    last = json.loads(start("killed").communicate()[0])
-    assert last["weights_sha256"] == whole["weights_sha256"]
-    assert f"backend {backend}" in (tmp_path / "killed" / "versions.txt").read_text()

@@ -8,6 +8,7 @@ from . import host as host
 from . import in_memory as in_memory
 from . import masks as masks
 from . import mixed as mixed
+from . import pool as pool
 from . import reader as reader
 from . import sounds as sounds
 from . import stream as stream

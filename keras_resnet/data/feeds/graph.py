@@ -1,6 +1,6 @@
 """The graph that tf.data runs on encoded pictures: read a little ahead, decode one window, resize, batch.
 
-tf.data's autotune loop is off and parallelism explicit (see `in_memory`).
+tf.data's autotune loop is off and parallelism explicit (see `in_memory`). `pool` is the same without TensorFlow.
 """
 
 import os
@@ -25,17 +25,30 @@ PICTURE = (
 _BYTES, _PATH, _RAW = range(3)
 
 
-def read_ahead(
-    steps: range, read: Callable[[int], Sequence], signature: Sequence[tf.TensorSpec]
+ERRORS = tf.errors.OpError  # what a batch raises whose pictures cannot be decoded
+
+
+def batches(
+    steps: range,
+    read: Callable[[int], Sequence],
+    columns: Sequence[np.dtype],
+    prepare: Callable,
+    batch_size: int,
 ) -> tf.data.Dataset:
-    """The pictures of `steps`, one by one; two batches are read at the same time.
+    """The batches of `steps` in order, made on all cores; two are read at the same time.
 
     Args:
         steps: the numbers of the batches.
-        read: step -> arrays [b,...], one for each of `signature`; called from threads.
-        signature: of what `read` gives, `PICTURE` first.
+        read: step -> (pictures [b], int32 [b,4] boxes (top, left, height, width), an array [b] for each of
+            `columns`); called from threads.
+        columns: dtypes.
+        prepare: TensorFlow function of one picture's box, uint8 [h,w,3], and its values of the columns; what it
+            returns is batched.
+        batch_size: b.
     """
-    call = host.Call(lambda step: read(int(step)), [spec.dtype for spec in signature])
+    types = [tf.TensorSpec([None], dtype) for dtype in columns]
+    signature = [*PICTURE, *types]
+    call = host.Call(lambda step: _packed(*read(int(step))), [spec.dtype for spec in signature])
 
     def read_step(step):
         return tuple(
@@ -43,13 +56,12 @@ def read_ahead(
             for element, spec in zip(call(step), signature, strict=True)
         )
 
+    def prepared(encoded, box, kind, *values):
+        return prepare(decode(encoded, box, kind), *values)
+
     dataset = tf.data.Dataset.range(steps.start, steps.stop)
-    return dataset.map(read_step, num_parallel_calls=2, deterministic=True).unbatch()
-
-
-def batched(dataset: tf.data.Dataset, prepare: Callable, batch_size: int) -> tf.data.Dataset:
-    """Batches of what `prepare` makes of each element, on all cores, in order."""
-    dataset = dataset.map(prepare, num_parallel_calls=_CORES, deterministic=True)
+    dataset = dataset.map(read_step, num_parallel_calls=2, deterministic=True).unbatch()
+    dataset = dataset.map(prepared, num_parallel_calls=_CORES, deterministic=True)
     return in_order(dataset.batch(batch_size, drop_remainder=True))
 
 
@@ -62,20 +74,23 @@ def in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.prefetch(2).with_options(options)
 
 
-def pack(
-    pictures: Sequence[Picture], boxes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The arrays of `PICTURE`, of what the reader gave and int32 [b,4] boxes (top, left, height, width)."""
+def _packed(pictures, boxes, *columns):
+    """The arrays of `PICTURE` and the columns."""
     encoded = np.empty(len(pictures), object)
     kinds = np.zeros(len(pictures), np.int32)
-    for i, (picture, (top, left, height, width)) in enumerate(zip(pictures, boxes, strict=True)):
-        encoded[i] = picture.content
-        if isinstance(picture.content, str):
-            kinds[i] = _PATH
-        elif not isinstance(picture.content, bytes):
-            kinds[i] = _RAW
-            encoded[i] = picture.content[top : top + height, left : left + width].tobytes()
-    return encoded, boxes, kinds
+    for i, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+        encoded[i], kinds[i] = _encoded(picture, box)
+    return [encoded, boxes, kinds, *columns]
+
+
+def _encoded(picture, box):
+    """The string that travels, and which kind it is."""
+    if isinstance(picture.content, str):
+        return picture.content, _PATH
+    if isinstance(picture.content, bytes):
+        return picture.content, _BYTES
+    top, left, height, width = box
+    return picture.content[top : top + height, left : left + width].tobytes(), _RAW
 
 
 def decode(encoded: tf.Tensor, box: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
@@ -94,8 +109,9 @@ def _decode_jpeg(encoded, box):
     return tf.image.decode_and_crop_jpeg(encoded, box, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def refusal(encoded: bytes, box: Sequence[int], kind: int) -> str | None:
-    """Why TensorFlow cannot decode this window; None if it can."""
+def refusal(picture: Picture, box: Sequence[int]) -> str | None:
+    """Why TensorFlow cannot decode this box of a picture; None if it can."""
+    encoded, kind = _encoded(picture, box)
     if kind == _RAW:
         return None
     try:
@@ -106,6 +122,24 @@ def refusal(encoded: bytes, box: Sequence[int], kind: int) -> str | None:
     except tf.errors.OpError as error:
         return f"cannot be read: {error.message}"
     return None
+
+
+def window(pixels: tf.Tensor, mirrored: tf.Tensor, size: int, antialias: bool) -> tf.Tensor:
+    """uint8 [h,w,3] -> uint8 [size,size,3], left and right exchanged where `mirrored` says so."""
+    picture = resize(pixels, size, antialias)
+    return tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
+
+
+def called(function: Callable) -> Callable:
+    """A Python function of a picture, uint8 [size,size,3], and of numbers, to a picture of its size."""
+    call = host.Call(function, tf.uint8)
+    return lambda picture, *numbers: tf.ensure_shape(call(picture, *numbers), picture.shape)
+
+
+def constant(pictures: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
+    """The same batch again and again."""
+    with tf.device("CPU"):
+        return in_order(tf.data.Dataset.from_tensors((pictures, labels)).repeat())
 
 
 def resize(picture: tf.Tensor, size: int, antialias: bool) -> tf.Tensor:

@@ -1,16 +1,25 @@
 """A stream's batches as training takes them: with the draws of their augmentation, and dense targets."""
 
-import tensorflow as tf
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from keras_resnet.data.augment.mixing import Colour, Mix
 from keras_resnet.data.feeds import host
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 def augmented(
-    dataset: tf.data.Dataset,
+    batches: tf.data.Dataset | Iterator[tuple],
     *,
     classes: int,
     batch_size: int,
+    size: int,
     colour: Colour | None = None,
     mix: Mix | None = None,
     smoothing: float = 0.0,
@@ -18,60 +27,74 @@ def augmented(
     seed: int = 0,
     start_step: int = 0,
     part: tuple[int, int] = (0, 1),
-) -> tf.data.Dataset:
+) -> tf.data.Dataset | Iterator[tuple]:
     """Batches for `mixing.trained_with`: (a dict of pictures and draws, targets).
 
     Args:
-        dataset: of (pictures uint8 [b,H,W,3], labels int32 [b]), whose first batch is that of
-            `start_step`; b is the size of the part.
+        batches: of (pictures uint8 [b,size,size,3], labels int32 [b]), the first of which is that of
+            `start_step`; b is the size of the part. What comes out is of the same kind: a dataset, or an iterator.
         classes: how many.
         batch_size: of the global batch; with `mix`, a part has an even number.
+        size: pixels.
         colour, mix: what is drawn, or None.
         smoothing, threshold: see `targets`.
         seed: of the draws, at least 0.
         start_step: the first step.
         part: (i, n): worker i of n, as `stream.Feed`'s.
     """
-    _, height, width, _ = dataset.element_spec[0].shape
     worker, workers = part
-    size = batch_size // workers
+    share = batch_size // workers
 
     def draw(step):
         drawn = {}
         if colour:
             drawn |= colour.draw(seed, step, batch_size)
         if mix:
-            drawn |= mix.draw(seed, step, batch_size, height, width)
-        return {name: rows[worker * size :][:size] for name, rows in drawn.items()}
+            drawn |= mix.draw(seed, step, batch_size, size, size)
+        return {name: rows[worker * share :][:share] for name, rows in drawn.items()}
 
-    def join(batch, drawn):
-        pictures, labels = batch
-        drawn = dict(drawn)
+    def dress(step, labels):
+        """The draws of a step by name, and its targets."""
+        drawn = draw(step)
         own = drawn.pop("own", None)
-        dense = targets(labels, classes, own, smoothing=smoothing, threshold=threshold)
-        return {"pictures": pictures, **drawn}, dense
+        return drawn, targets(labels, classes, own, smoothing=smoothing, threshold=threshold)
 
-    if not colour and not mix:
-        return dataset.map(lambda *batch: join(batch, {}))
-    signature = {name: rows.shape for name, rows in draw(start_step).items()}
-    call = host.Call(lambda step: list(draw(int(step)).values()), [tf.float32] * len(signature))
+    if isinstance(batches, Iterator):
+        dressed = (
+            (pictures, *dress(step, labels))
+            for step, (pictures, labels) in enumerate(batches, start_step)
+        )
+        return (({"pictures": pictures, **drawn}, dense) for pictures, drawn, dense in dressed)
 
-    def named(step):
-        drawn = zip(signature.items(), call(step), strict=True)
-        return {name: tf.ensure_shape(rows, shape) for (name, shape), rows in drawn}
+    tf = host.tensorflow()
+    drawn, dense = dress(start_step, np.zeros(share, np.int32))
+    shapes = [rows.shape for rows in (*drawn.values(), dense)]
 
-    drawn = tf.data.Dataset.range(start_step, 2**62).map(named)
-    return tf.data.Dataset.zip(dataset, drawn).map(lambda *pair: join(*pair)).prefetch(2)
+    def rows(step, labels):
+        named, dense = dress(int(step), labels)
+        return [*named.values(), dense]
+
+    call = host.Call(rows, [tf.float32] * len(shapes))
+
+    def join(batch, step):
+        pictures, labels = batch
+        *made, dense = (
+            tf.ensure_shape(*pair) for pair in zip(call(step, labels), shapes, strict=True)
+        )
+        return {"pictures": pictures, **dict(zip(drawn, made, strict=True))}, dense
+
+    steps = tf.data.Dataset.range(start_step, 2**62)
+    return tf.data.Dataset.zip(batches, steps).map(join).prefetch(2)
 
 
 def targets(
-    labels: tf.Tensor,
+    labels: np.ndarray,
     classes: int,
-    own: tf.Tensor | None = None,
+    own: np.ndarray | None = None,
     *,
     smoothing: float = 0.0,
     threshold: float | None = None,
-) -> tf.Tensor:
+) -> np.ndarray:
     """int [B] -> float32 [B,classes]: smoothed, then mixed with the neighbours'.
 
     Args:
@@ -82,9 +105,9 @@ def targets(
         threshold: None, or: targets above it become 1, the others 0 (Wightman 2021, for the binary
             cross-entropy).
     """
-    dense = tf.one_hot(labels, classes, dtype=tf.float32) * (1 - smoothing) + smoothing / classes
+    places = np.asarray(labels)[:, None] == np.arange(classes)
+    dense = places.astype(np.float32) * (1 - smoothing) + np.float32(smoothing / classes)
     if own is not None:
-        pairs = tf.reshape(dense, [-1, 2, classes])
-        partners = tf.reshape(tf.reverse(pairs, [1]), [-1, classes])
+        partners = dense.reshape(-1, 2, classes)[:, ::-1].reshape(-1, classes)
         dense = own[:, None] * dense + (1 - own[:, None]) * partners
-    return dense if threshold is None else tf.cast(dense > threshold, tf.float32)
+    return dense if threshold is None else (dense > threshold).astype(np.float32)

@@ -1,30 +1,46 @@
 """Batches from encoded pictures of any size, ImageNet's: read, window, decode, resize, batch.
 
-A step's pictures are read a little ahead (`reader`). For each a window is drawn in its source pixels;
-only the window is decoded, and resized, by tf.data on all cores. All of it is a function of
-(seed, step), so a run starts at any step and reads nothing of those before.
+A step's pictures are read a little ahead (`reader`). For each a window is drawn in its source pixels,
+decoded and resized, on all cores: by tf.data (`graph`), which decodes the window alone, or, where TensorFlow is not
+installed, by OpenCV (`pool`). All of it is a function of (seed, step), so a run starts at any step and reads nothing
+of those before.
 
-The usual sound JPEGs (`images.jpeg_size`) go to TensorFlow's decoder; all else (progressive, CMYK,
+The usual sound JPEGs (`images.jpeg_size`) go to TensorFlow's decoder or OpenCV's; all else (progressive, CMYK,
 PNG, WebP, whatever the name says) is decoded by Pillow in the reading threads. EXIF orientation is not
-applied (see `images.decode`). The graph is `graph`'s.
+applied (see `images.decode`).
 """
 
+from __future__ import annotations
+
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from keras_resnet.data import draws
 from keras_resnet.data.augment import windows
 from keras_resnet.data.dataset import BadFiles, Split
-from keras_resnet.data.feeds import graph, host
+from keras_resnet.data.feeds import host
 from keras_resnet.data.feeds.reader import Picture, Reader
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+DECODERS = ("tensorflow", "opencv")
 _BLACK = Picture(np.zeros((1, 1, 3), np.uint8), 1, 1)  # takes the place of a bad file
 
 
-def training(split: Split, batch_size: int, *, start_step: int = 0, **arguments) -> tf.data.Dataset:
+def decoder() -> str:
+    """Which of `DECODERS` decodes where none is asked for: "tensorflow" where it is installed."""
+    return DECODERS[importlib.util.find_spec("tensorflow") is None]
+
+
+def training(
+    split: Split, batch_size: int, *, start_step: int = 0, **arguments
+) -> tf.data.Dataset | Iterator[tuple]:
     """`Feed(split, batch_size, **arguments).batches(start_step)`."""
     return Feed(split, batch_size, **arguments).batches(start_step)
 
@@ -48,10 +64,12 @@ class Feed:
         repeats: how often an epoch takes a picture, each time another window of it: see `draws.repeated`.
         on_bad: called as ``on_bad(name, reason)`` once for each file that cannot be decoded,
             from a reading thread.
+        decoder: of `DECODERS`; default: `decoder()`. Windows are the same by both, pixels nearly (see `pool`).
 
     Raises:
         ValueError: a batch size out of range or not divisible, a size that the window cannot give,
-            repeats that do not fit into the batch, a split that is not encoded.
+            repeats that do not fit into the batch, a split that is not encoded, a decoder that is unknown or
+            not installed.
     """
 
     def __init__(
@@ -66,8 +84,9 @@ class Feed:
         augment: Callable | None = None,
         repeats: int = 1,
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
+        decoder: str | None = None,
     ):
-        host.tensorflow()
+        self._engine = _engine(decoder)
         self._per_epoch = draws.steps_per_epoch(len(split), batch_size)
         self._positions = _positions(batch_size, part)
         self._batch_size, self._window, self._size, self._seed = batch_size, window, size, seed
@@ -75,8 +94,8 @@ class Feed:
         draws.repeated(np.arange(batch_size), repeats, batch_size)  # refuses too many
         self._augment, self._labels = None, split.labels.astype(np.int32)
         if augment:
-            self._augment = host.Call(
-                lambda picture, *place: augment(picture, draws.generator(seed, *place)), tf.uint8
+            self._augment = self._engine.called(
+                lambda picture, *place: augment(picture, draws.generator(seed, *place))
             )
         self._reader, self._runs = Reader(split, on_bad), split.pictures.runs
         self._failing = set()  # (step, index) whose window cannot be decoded
@@ -88,25 +107,24 @@ class Feed:
         """Name -> reason, of the files met so far that cannot be decoded."""
         return self._reader.bad()
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0) -> tf.data.Dataset | Iterator[tuple]:
         """Endless (pictures uint8 [b,size,size,3], labels int32 [b]) from `start_step` on; b is the
         size of the part.
 
-        Should TensorFlow's decoder refuse what `images.jpeg_size` accepted (of 10,000 files damaged at
-        random, none), or a file have changed since its first visit, the step raises
-        `tf.errors.InvalidArgumentError` or `NotFoundError`: see `mend`.
+        Should the decoder refuse what `images.jpeg_size` accepted (of 10,000 files damaged at
+        random, TensorFlow's none), or a file have changed since its first visit, the step raises
+        `tf.errors.InvalidArgumentError` or `NotFoundError`, or `pool.Undecodable`: see `mend`.
         """
-        signature = [
-            *graph.PICTURE,
-            tf.TensorSpec([None], tf.bool),
-            tf.TensorSpec([None], tf.int32),
-        ]
+        columns = [np.bool_, np.int32]
         if self._augment:
-            signature += [tf.TensorSpec([None], tf.int64)] * 2
-        dataset = graph.read_ahead(
-            range(start_step, 2**62), lambda step: self._read(step)[1], signature
+            columns += [np.int64, np.int64]
+        return self._engine.batches(
+            range(start_step, 2**62),
+            lambda step: self._read(step)[1],
+            columns,
+            self._prepare,
+            len(self._positions),
         )
-        return graph.batched(dataset, self._prepare, len(self._positions))
 
     def mend(self, step: int) -> bool:
         """After an error at `step`: whether pictures there cannot be decoded. Then `batches(step)`
@@ -118,12 +136,12 @@ class Feed:
         return found
 
     def _undecodable(self, step):
-        indices, (encoded, boxes, kinds, *_) = self._read(step)
+        indices, (pictures, boxes, *_) = self._read(step)
         failing = []
-        for index, picture, box, kind in zip(indices, encoded, boxes, kinds, strict=True):
-            if reason := graph.refusal(picture, box, kind):
+        for index, picture, box in zip(indices, pictures, boxes, strict=True):
+            if reason := self._engine.refusal(picture, box):
                 # Where the first pixel cannot be had, no window can, at any step.
-                lasting = bool(graph.refusal(picture, [0, 0, 1, 1], kind))
+                lasting = bool(self._engine.refusal(picture, [0, 0, 1, 1]))
                 self._reader.report(int(index), reason, lasting)
                 failing.append((step, int(index)))
         return failing
@@ -140,7 +158,7 @@ class Feed:
             draws.WINDOW, self._seed, step, (self._batch_size, self._window.numbers)
         )
         boxes, mirrored = self._window(heights, widths, uniforms[positions], self._size)
-        elements = [*graph.pack(pictures, boxes), mirrored, self._labels[indices]]
+        elements = [pictures, boxes, mirrored, self._labels[indices]]
         if self._augment:
             elements += [np.full(len(indices), step), positions]
         return indices, elements
@@ -155,26 +173,23 @@ class Feed:
         order = draws.order(self._seed, epoch, len(self._labels), self._runs)
         return draws.repeated(order, self._repeats, self._batch_size)
 
-    def _prepare(self, encoded, box, kind, mirrored, label, *place):
-        picture = _windowed(encoded, box, kind, mirrored, self._size, self._window.antialias)
-        if self._augment:
-            augmented = self._augment(picture, *place)
-            picture = tf.ensure_shape(augmented, [self._size, self._size, 3])
-        return picture, label
+    def _prepare(self, pixels, mirrored, label, *place):
+        picture = self._engine.window(pixels, mirrored, self._size, self._window.antialias)
+        return (self._augment(picture, *place) if self._augment else picture), label
 
 
-def fake(batch_size: int, size: int, classes: int = 1000, seed: int = 0) -> tf.data.Dataset:
+def fake(
+    batch_size: int, size: int, classes: int = 1000, seed: int = 0, decoder: str | None = None
+) -> tf.data.Dataset | Iterator[tuple]:
     """One batch of noise again and again, as `training` gives them: what a device can do when it
     never waits for input."""
-    host.tensorflow()
     random = np.random.default_rng(seed)
     pictures = random.integers(0, 256, (batch_size, size, size, 3), np.uint8)
     labels = random.integers(0, classes, batch_size, np.int32)
-    with tf.device("CPU"):
-        return graph.in_order(tf.data.Dataset.from_tensors((pictures, labels)).repeat())
+    return _engine(decoder).constant(pictures, labels)
 
 
-def evaluation(split: Split, batch_size: int, view: Callable, **arguments) -> "Evaluation":
+def evaluation(split: Split, batch_size: int, view: Callable, **arguments) -> Evaluation:
     """`Evaluation(split, batch_size, view, **arguments)`."""
     return Evaluation(split, batch_size, view, **arguments)
 
@@ -188,10 +203,10 @@ class Evaluation:
     Args:
         split: `Split` whose pictures are `Encoded`; what is done about a bad file is its `on_bad`.
         batch_size: of the global batch, at least 1.
-        view: TensorFlow function of a whole picture, uint8 [H,W,3] (any size from 1x1 on), to a
-            tensor of one static shape.
+        view: function of a whole picture, uint8 [H,W,3] (any size from 1x1 on), to a tensor of one static shape: of
+            TensorFlow, as `views`', or of NumPy, as `pillow_views`', after what decodes.
         part: (i, n): as `Feed`'s. Every worker gets the same number of batches.
-        on_bad: as `Feed`'s.
+        on_bad, decoder: as `Feed`'s.
 
     Raises:
         ValueError: a batch size out of range or not divisible, a split that is not encoded.
@@ -206,8 +221,9 @@ class Evaluation:
         *,
         part: tuple[int, int] = (0, 1),
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
+        decoder: str | None = None,
     ):
-        host.tensorflow()
+        self._engine = _engine(decoder)
         indices, weights = draws.once(len(split), batch_size)
         positions = _positions(batch_size, part)
         self._indices, self._weights = indices[:, positions], weights[:, positions]
@@ -223,7 +239,7 @@ class Evaluation:
         """Name -> reason, of the files met so far that cannot be decoded."""
         return self._reader.bad()
 
-    def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    def __iter__(self) -> Iterator[tuple]:
         step = 0
         while True:
             try:
@@ -231,32 +247,27 @@ class Evaluation:
                     yield batch
                     step += 1
                 return
-            except tf.errors.OpError:
+            except self._engine.ERRORS:
                 if not self._mend(step):
                     raise
 
-    def batches(self, start: int = 0) -> tf.data.Dataset:
-        """The batches from number `start` on as a dataset, whose errors are TensorFlow's."""
-        signature = [
-            *graph.PICTURE,
-            tf.TensorSpec([None], tf.bool),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None], tf.float32),
-        ]
-        dataset = graph.read_ahead(range(start, len(self)), self._read, signature)
-
-        def prepare(encoded, box, kind, mirrored, label, weight):
-            return self._shown(encoded, box, kind, mirrored), label, weight
-
-        return graph.batched(dataset, prepare, self._indices.shape[1])
+    def batches(self, start: int = 0) -> tf.data.Dataset | Iterator[tuple]:
+        """The batches from number `start` on, whose errors are the decoder's."""
+        return self._engine.batches(
+            range(start, len(self)),
+            self._read,
+            [np.bool_, np.int32, np.float32],
+            self._prepare,
+            self._indices.shape[1],
+        )
 
     def _boxes(self, indices, heights, widths):
         """What is decoded of each picture, int32 [b,4], and whether it is mirrored, bool [b]."""
         nothing = np.zeros_like(heights)
         return np.stack([nothing, nothing, heights, widths], 1).astype(np.int32), nothing > 0
 
-    def _shown(self, encoded, box, kind, mirrored):
-        return self._view(graph.decode(encoded, box, kind))
+    def _prepare(self, pixels, mirrored, label, weight):
+        return self._view(pixels), label, weight
 
     def _read(self, step):
         indices, weights = self._indices[step], self._weights[step].copy()
@@ -270,18 +281,16 @@ class Evaluation:
         self._refuse_bad()
         heights, widths = (np.array([picture[i] for picture in pictures]) for i in (1, 2))
         boxes, mirrored = self._boxes(indices, heights, widths)
-        return [*graph.pack(pictures, boxes), mirrored, self._labels[indices], weights]
+        return pictures, boxes, mirrored, self._labels[indices], weights
 
     def _mend(self, step):
-        """Reports what TensorFlow's decoder refuses in a batch; False if that is nothing."""
+        """Reports what the decoder refuses in a batch; False if that is nothing."""
         self._refuse_bad()
-        encoded, boxes, kinds, *_ = self._read(step)
+        pictures, boxes, *_ = self._read(step)
         failing = [
             (index, reason)
-            for index, picture, box, kind in zip(
-                self._indices[step], encoded, boxes, kinds, strict=True
-            )
-            if (reason := graph.refusal(picture, box, kind))
+            for index, picture, box in zip(self._indices[step], pictures, boxes, strict=True)
+            if (reason := self._engine.refusal(picture, box))
         ]
         for index, reason in failing:
             self._reader.report(int(index), reason)
@@ -299,7 +308,7 @@ class Windows(Evaluation):
     """As `Evaluation`, of one window of each picture, as training sees it: an augmented view of a whole split.
 
     Args:
-        split, batch_size, on_bad: as `Evaluation`'s.
+        split, batch_size, on_bad, decoder: as `Evaluation`'s.
         window, size: as `Feed`'s.
         uniforms: float64 [N,window.numbers] in [0, 1), what draws the window of each picture.
 
@@ -317,21 +326,38 @@ class Windows(Evaluation):
         uniforms: np.ndarray,
         *,
         on_bad: Callable[[str, str], None] = lambda name, reason: None,
+        decoder: str | None = None,
     ):
-        super().__init__(split, batch_size, None, on_bad=on_bad)
+        super().__init__(split, batch_size, None, on_bad=on_bad, decoder=decoder)
         self._window, self._size, self._uniforms = window, size, uniforms
         window(np.ones(1), np.ones(1), np.zeros((1, window.numbers)), size)  # refuses a size
 
     def _boxes(self, indices, heights, widths):
         return self._window(heights, widths, self._uniforms[indices], self._size)
 
-    def _shown(self, encoded, box, kind, mirrored):
-        return _windowed(encoded, box, kind, mirrored, self._size, self._window.antialias)
+    def _prepare(self, pixels, mirrored, label, weight):
+        picture = self._engine.window(pixels, mirrored, self._size, self._window.antialias)
+        return picture, label, weight
 
 
-def _windowed(encoded, box, kind, mirrored, size, antialias):
-    picture = graph.resize(graph.decode(encoded, box, kind), size, antialias)
-    return tf.cond(mirrored, lambda: tf.reverse(picture, [1]), lambda: picture)
+def _engine(name) -> ModuleType:
+    """What decodes: `graph` or `pool`, which have the same functions."""
+    name = name or decoder()
+    if name == "tensorflow":
+        host.tensorflow()
+        from keras_resnet.data.feeds import graph
+
+        return graph
+    if name == "opencv":
+        try:
+            from keras_resnet.data.feeds import pool
+        except ImportError as error:
+            raise ValueError(
+                f"Without TensorFlow, encoded pictures are decoded by OpenCV ({error}): "
+                "pip install 'keras-resnet-he[opencv]'."
+            ) from None
+        return pool
+    raise ValueError(f"decoder must be one of {', '.join(DECODERS)}; got {name!r}.")
 
 
 def _positions(batch_size, part):

@@ -36,6 +36,7 @@ def taken(count, *, start_step=0, part=(0, 1), colour=COLOUR, mix=MIX):
         stream(start_step, part),
         classes=CLASSES,
         batch_size=BATCH,
+        size=SIZE,
         colour=colour,
         mix=mix,
         smoothing=0.1,

@@ -27,25 +27,10 @@ from keras_resnet.data.feeds.reader import Reader
 from keras_resnet.data.sources import folders
 
 from ..conftest import write_zip
+from .pictures import jpeg, smooth
 
 SEED = 5
 SMALL = ScaleCrop(40, 60)
-
-
-def smooth(seed, height, width):
-    """A picture of slow waves, uint8 [height,width,3]."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    waves = [
-        np.sin(2 * np.pi * (a * y + b * x + c)) for a, b, c in random.uniform(0.5, 3, (3, 3)) * 1.0
-    ]
-    return np.rint(127.5 + 120 * np.stack(waves, -1)).astype(np.uint8)
-
-
-def jpeg(pixels, **arguments):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **({"quality": 95} | arguments))
-    return file.getvalue()
 
 
 def split(files, on_bad="skip"):
@@ -554,7 +539,7 @@ def evaluated():
 def trained(feed=None):
     window, augment = ScaleCrop(40, 60, antialias=True), RandAugment()
     feed = feed or stream.Feed(slowly(FEW), 4, window=window, size=32, augment=augment)
-    batches = mixed.augmented(feed.batches(3), classes=3, batch_size=4, mix=Mix(0.2))
+    batches = mixed.augmented(feed.batches(3), classes=3, batch_size=4, size=32, mix=Mix(0.2))
     assert len([*batches.take(2)]) == 2
 
 
@@ -608,7 +593,7 @@ def test_batches_need_nobody_but_their_iterator():
     iterator = iter(
         mixed.augmented(
             stream.training(slowly(FEW), 4, window=SMALL, size=32, augment=RandAugment()),
-            classes=3, batch_size=4, mix=Mix(0.2),
+            classes=3, batch_size=4, size=32, mix=Mix(0.2),
         )
     )  # fmt: skip
     gc.collect()
