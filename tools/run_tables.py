@@ -232,6 +232,7 @@ DEPTHS = (
     ("language", "depths/language-6", "depths/language-6-plain"),
     ("language", "depths/language-18", "depths/language-18-plain"),
     ("detect", "depths/detect-18", "depths/detect-18-plain"),
+    ("detect", "depths/detect-34", "depths/detect-34-plain"),
     ("segment", "depths/segment-18", "depths/segment-18-plain"),
     ("segment", "depths/segment-34", "depths/segment-34-plain"),
     ("text", "text", None),
