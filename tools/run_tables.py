@@ -123,20 +123,19 @@ def speech(folder=RESULTS) -> str:
 def detection(folder=RESULTS) -> str:
     """Runs of recipes/detect.py, each with the forest that was trained beside it."""
     lines = [
-        "| network | begun from | trains | parameters | pictures | AP50 | AP | right | found | minutes | on | log |",
+        "| network | begun from | trains | parameters | pixels | AP50 | AP | right | found | minutes | on | log |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for final, flags, where in runs(folder, "ap50", "thresholds"):
         begun = "random weights" if flags["weights"] == "none" else "trained weights"
         plain = ", plain" if flags.get("shortcut") == "none" else ""
+        height, width = final["canvas"]
         lines.append(
-            f"| {flags['model']}{plain} | {begun} | {flags['mode']} | {final['parameters']:,} | {final['pictures']} "
+            f"| {flags['model']}{plain} | {begun} | {flags['mode']} | {final['parameters']:,} | {width}x{height} "
             f"| {_precision(final)} | {final['seconds'] / 60:.0f} | {where} |"
         )
         if beside := final.get("baseline"):
-            lines.append(
-                f"| forest on colours | | | | {final['pictures']} | {_precision(beside)} | | {where} |"
-            )
+            lines.append(f"| forest on colours | | | | | {_precision(beside)} | | {where} |")
     return "\n".join(lines) if lines[2:] else "No run is committed yet."
 
 
