@@ -1,8 +1,8 @@
 """`views` without TensorFlow: by Pillow, whose resize the published accuracies were measured with.
 
-By Pillow 12.3, of 145 ImageNet pictures' values in `center` of 224 in 256, 0.2% by bilinear and 0.01% by bicubic are off
-those of resizing all and cropping then, none by more than 1; where 480 in 500 enlarges most of them, 0.4% and 0.04%,
-none by more than 2.
+By Pillow 12.3, of 145 ImageNet pictures' values in `center` of 224 in 256, 0.2% by bilinear and 0.01% by bicubic are
+off those of resizing all and cropping then, none by more than 1; where 480 in 500 enlarges most of them, 0.4% and
+0.04%, none by more than 2.
 """
 
 from collections.abc import Callable
