@@ -51,7 +51,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "data",
     None,
-    "digits; a TFDS name as cifar10; a folder or zip of pictures by class; CIFAR's batches.",
+    "digits; a TFDS name as cifar10; a folder or zip of pictures by class; CIFAR's batches; a "
+    "folder of MNIST's IDX files.",
 )
 run.define(model="ResNet20", steps=64000, batch_size=128)
 flags.DEFINE_enum(
@@ -74,6 +75,12 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer(
     "holdout", 0, "Training pictures to hold out and evaluate after each epoch.", lower_bound=0
+)
+flags.DEFINE_integer(
+    "set_aside",
+    None,
+    "Test pictures to draw by class, always the same, from data that has one split only.",
+    lower_bound=1,
 )
 flags.DEFINE_bool(
     "test_each_epoch",
@@ -105,12 +112,7 @@ def main() -> dict:
 
     # --- pictures
     source = run.training_data()
-    for name in ("train", "test"):
-        if getattr(source, name) is None:
-            raise ValueError(
-                f"--data={FLAGS.data} has no {name} split; the recipe needs train and test."
-            )
-    train, test = dataset.arrays(source.train), dataset.arrays(source.test)
+    train, test = map(dataset.arrays, both_splits(source))
     left_out = train.bad
     held_out = None
     if FLAGS.holdout:
@@ -222,6 +224,28 @@ def main() -> dict:
     run.finish(workdir, final)
     say(closing_words(workdir, tested))
     return final
+
+
+def both_splits(source):
+    """(training, test): those of --data, or of its only one what --set_aside says."""
+    found = {"train": source.train, "test": source.test}
+    missing = [name for name, split in found.items() if split is None]
+    if FLAGS.set_aside is None:
+        if missing:
+            raise ValueError(
+                f"--data={FLAGS.data} has no {missing[0]} split; the recipe needs train and test: --set_aside=N draws "
+                "N test pictures from what is there."
+            )
+        return source.train, source.test
+    if not missing:
+        raise ValueError(
+            f"--data={FLAGS.data} has train and test, so --set_aside={FLAGS.set_aside} has nothing to do: leave it out."
+        )
+    train, test = dataset.holdout(
+        source.train if missing == ["test"] else source.test, FLAGS.set_aside
+    )
+    say(f"{len(test):,} of {len(train) + len(test):,} pictures, by class, are set aside as test.")
+    return train, test
 
 
 def rate_controller():

@@ -65,7 +65,7 @@ flags.DEFINE_string(
     "data",
     None,
     "A folder or zip of pictures by class; a folder of TFRecord shards; a TFDS name; digits; CIFAR's "
-    "batches.",
+    "batches; MNIST's IDX files.",
 )
 flags.DEFINE_enum(
     "split",

@@ -108,12 +108,18 @@ flags.DEFINE_float("ema", 0.0, "Share kept by the weights' moving average; 0: no
 # --- rate
 rates.define()
 # --- network
+flags.DEFINE_enum(
+    "shortcut",
+    None,
+    ["A", "B", "C", "none"],
+    "The paper's shortcuts (3.3), none: a plain net; default: the network's.",
+)
 flags.DEFINE_bool("zero_init_residual", False, "Branches begin at zero (Goyal 2017, 5.1).")
 flags.DEFINE_float("stochastic_depth", 0.0, "Chance that the last branch is left out.", 0.0, 0.99)
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
-    "model", "batch_size", "precision", "seed", "synchronized_bn", "size", "window", "low", "high",
+    "model", "shortcut", "batch_size", "precision", "seed", "synchronized_bn", "size", "window", "low", "high",
     "area", "antialias", "pca", "jitter", "randaugment", "mixup", "cutmix", "loss", "smoothing",
     "threshold", "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema",
     "zero_init_residual", "stochastic_depth",
@@ -173,7 +179,9 @@ def main() -> dict | None:
         synchronized=FLAGS.synchronized_bn and devices.strategy is not None,
         stochastic_depth=FLAGS.stochastic_depth,
     )
-    build = functools.partial(constructor, classes=len(feed.class_names), layers=layers)
+    build = functools.partial(
+        constructor, classes=len(feed.class_names), layers=layers, shortcut=FLAGS.shortcut
+    )
     colour = mixing.Colour(FLAGS.pca, FLAGS.jitter) if FLAGS.pca or FLAGS.jitter else None
     mix = mixing.Mix(FLAGS.mixup, FLAGS.cutmix) if FLAGS.mixup or FLAGS.cutmix else None
     with devices.scope():
@@ -360,7 +368,7 @@ def make_window():
 
 def fingerprint(feed):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING} | rates.agreed()
-    # Absent from checkpoints of before these flags, and None in those since where they say the same.
+    # Absent from checkpoints of before these flags and of --shortcut, and None in those since where they say the same.
     agreed["--repeats"] = None if FLAGS.repeats == 1 else FLAGS.repeats
     agreed["--decayed"] = None if FLAGS.decayed == "kernels" else FLAGS.decayed
     agreed["--momentum_correction"] = FLAGS.momentum_correction or None

@@ -46,6 +46,9 @@ def deviations(model: keras.Model, batches: Iterable[np.ndarray]) -> dict[str, f
     read = keras.Model(model.input, moments)
     found = [np.asarray(read.predict_on_batch(batch), np.float64) for batch in batches]
     if not found:
-        raise ValueError("There are no pictures to measure responses on.")
+        raise ValueError(
+            f"The responses of {model.name} are measured on pictures, but no batch came: hand in batches "
+            f"[B,{','.join(str(side) for side in model.input_shape[1:])}], one at least."
+        )
     mean, square = np.concatenate(found, -1).mean(-1).reshape(-1, 2).T
     return dict(zip(behind, np.sqrt(square - mean**2).tolist(), strict=True))

@@ -1,5 +1,6 @@
 """The recipe as its user runs it: one command, its files, its sentences."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -230,6 +231,25 @@ def test_other_classes_are_refused(run, tmp_path):
     assert "contradicts" in refused.err
 
 
+def test_of_one_split_a_part_is_set_aside(recipe):
+    digits = sources.load("digits")
+    for source in (dataclasses.replace(digits, test=None), dataclasses.replace(digits, train=None)):
+        split = source.train or source.test
+        parsed(*SMALL, "--workdir=x")
+        with pytest.raises(ValueError, match="needs train and test: --set_aside=N draws"):
+            recipe.both_splits(source)
+        drawn = []
+        for seed in (0, 1):
+            parsed(*SMALL, "--workdir=x", "--set_aside=50", f"--seed={seed}")
+            train, test = recipe.both_splits(source)
+            assert (len(train), len(test)) == (len(split) - 50, 50)
+            assert np.bincount(test.labels).tolist() == [5] * 10
+            drawn.append(test.pictures)
+        np.testing.assert_array_equal(*drawn)
+        both = np.concatenate([train.pictures, test.pictures])
+        assert sorted(map(bytes, both)) == sorted(map(bytes, split.pictures))
+
+
 def test_a_checkpoint_is_of_these_very_pixels(recipe):
     parsed(*SMALL, "--workdir=x")
     train = sources.load("digits").train
@@ -269,6 +289,7 @@ def test_per_pixel_mean_is_in_the_saved_network(tmp_path):
         (["--batch_size=5000"], "batch_size=5000"),
         (["--holdout=5000"], "5000"),
         (["--holdout=100", "--test_each_epoch"], "leave one out"),
+        (["--set_aside=9"], "has train and test, so --set_aside=9 has nothing to do"),
         (["--boundaries=3,x", "--schedule=piecewise"], "--boundaries takes whole numbers"),
         (["--boundaries=30,20", "--schedule=piecewise"], "boundaries must be increasing"),
         (["--shortcut=D"], "flag --shortcut=D"),

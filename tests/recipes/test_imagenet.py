@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet import weights
-from keras_resnet.training import logs
+from keras_resnet.training import checkpoints, logs
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "imagenet.py"
@@ -139,6 +139,29 @@ def test_what_a_run_leaves(pictures, tmp_path):
     model = keras.models.load_model(run / "model.keras")
     shares = model.predict_on_batch(np.zeros((1, 32, 32, 3), np.uint8))
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_shortcuts_and_a_run_of_before_that_flag(pictures, tmp_path):
+    """B projects where the shape changes, none leaves the plain net: no convolutions besides the branches'."""
+    flags = ("--steps=3", "--schedule=constant")
+    counts = {}
+    for shortcut in ("A", "B", "none"):
+        ended = begin(tmp_path / shortcut, pictures, *flags, f"--shortcut={shortcut}").wait()
+        counts[shortcut] = last_line(ended)["parameters"]
+    projections = 16 * 32 + 32 * 64 + 2 * (32 + 64)
+    assert counts["B"] - projections == counts["A"] == counts["none"]
+    plain = keras.models.load_model(tmp_path / "none/run/model.keras")
+    assert not any(isinstance(layer, keras.layers.Add) for layer in plain.layers)
+
+    assert begin(tmp_path, pictures, *flags).wait().code == 0
+    last = checkpoints.newest(tmp_path / "run")
+    assert last.metadata["fingerprint"].pop("--shortcut") is None  # as it was saved before
+    checkpoints.save(tmp_path / "run", last.step, last.arrays, last.metadata)
+    ended = begin(tmp_path, pictures, "--steps=6", *flags[1:], "--shortcut=none").wait()
+    assert ended.code == 2 and "--shortcut=none contradicts" in ended.err
+    ended = begin(tmp_path, pictures, "--steps=6", *flags[1:]).wait()
+    assert last_line(ended)["steps"] == 6
 
 
 @pytest.mark.slow

@@ -88,6 +88,12 @@ def run(
     return held["result"] | {"command": command, "commit": held["commit"]}
 
 
+def ended(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a piece that has its result."""
+    record = folder / "piece.json"
+    return record.is_file() and json.loads(record.read_text("utf-8"))["result"] is not None
+
+
 def _call(command):
     """The JSON of its last line. Signals are handed on, since a run that is asked to end saves what it has."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as child:

@@ -6,6 +6,7 @@
 | `folders` | folders and zips of class folders | `listing` (which files there are), `layouts` (which are splits) |
 | `shards` | TFRecord shards | `tfrecord` (where each picture's bytes lie) |
 | `cifar` | CIFAR's Python batches | |
+| `idx` | MNIST's IDX files, and those of its kin | |
 """
 
 from keras_resnet.support import lazy

@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_resnet.data.dataset import HELD_OUT, Encoded, Names, Source, Split, holdout
 from keras_resnet.data.feeds import host
-from keras_resnet.data.sources import cifar, folders, shards
+from keras_resnet.data.sources import cifar, folders, idx, shards
 from keras_resnet.support import errors, label_files
 
 
@@ -21,6 +21,7 @@ def load(data: str, *, on_bad: str | None = None, held_out: str = "test") -> Sou
     - a folder of class folders, a zip of them, or a folder of zips, read without unpacking
       (`folders.load`);
     - a folder or .tar.gz of CIFAR's original Python batches;
+    - a folder of MNIST's IDX files, packed or not;
     - a folder, or a URL that TensorFlow reads (gs://...), of TFRecord shards as tf-models, the TPU
       guides and tensorflow-datasets write them, read in place (`shards.load`);
     - "fake": as many pictures of 1,000 classes as ImageNet has for training, all of them the same
@@ -65,11 +66,13 @@ def _load(data, on_bad, held_out):
     if data and path.exists():
         if cifar.is_batches(path):
             return cifar.load(path)
+        if idx.is_idx(path):
+            return idx.load(path)
         return folders.load(path, on_bad, held_out)
     if not data or data.startswith((".", "/", "~")) or path.suffix in (".zip", ".gz", ".tgz"):
         raise FileNotFoundError(
             f"There is no file or folder {data!r}: expected 'digits', an image folder or zip, "
-            "CIFAR's Python batches, TFRecord shards, 'fake', or the name of a data set of "
+            "CIFAR's Python batches, MNIST's IDX files, TFRecord shards, 'fake', or the name of a data set of "
             "tensorflow-datasets."
         )
     return _tfds(data, on_bad, held_out)
