@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import keras_resnet
-from keras_resnet.commands.paper import architectures, figures
+from keras_resnet.commands.paper import architectures, figures, imagenet
 
 RECIPE = child.RECIPE.with_name("reproduce.py")
 SMALL = ("--data=digits", "--quick", "--networks=ResNet20", "--steps=24")
@@ -85,12 +85,69 @@ def test_tables_3_to_5(tmp_path):
     assert errors <= {0.0, 33.33, 66.67, 100.0}
 
 
+@pytest.mark.slow
+def test_table_2_and_figure_4_share_their_runs(tmp_path):
+    """On noise in three classes, by one step of all four networks."""
+    for split, count in (("train", 4), ("val", 2)):
+        for i in range(3 * count):
+            path = tmp_path / "data" / split / "abc"[i % 3] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(path)
+    arguments = (f"--data={tmp_path}/data", "--quick", "--size=32", "--steps=1")
+    arguments += (f"--workdir={tmp_path}/w",)
+    ended = asked(tmp_path, "table2", *arguments)
+    assert ended.code == 0, ended.err
+    assert "table2 takes about" in ended.err and "the 12 training and 6 test pictures" in ended.err
+    held = json.loads(ended.out.splitlines()[-1])
+    assert [row["network"] for row in held["rows"]] == [*imagenet.NETWORKS]
+    for row in held["rows"]:
+        assert (row["pictures"], row["steps"], row["top-1 error %, published"]) == (6, 1, None)
+    assert "--shortcut=A" in held["rows"][2]["command"]
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("w/*/final.json")}
+    ended = asked(tmp_path, "figure4", *arguments)
+    assert ended.code == 0 and "takes about" not in ended.err, ended.err  # all is trained
+    assert (tmp_path / "w/figure4.png").is_file() and len(stamps) == 4
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.slow
+def test_mnist(tmp_path):
+    """On a part alone, of which a fifth is the test."""
+    (tmp_path / "data").mkdir()
+    random = np.random.default_rng(0)
+    for name, array in (
+        ("t10k-images-idx3-ubyte", random.integers(0, 256, (200, 28, 28), np.uint8)),
+        ("t10k-labels-idx1-ubyte", np.arange(200, dtype=np.uint8) % 10),
+    ):
+        head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / "data" / name).write_bytes(head + array.tobytes())
+    arguments = (f"--data={tmp_path}/data", "--quick", "--networks=ResNet20", "--steps=2")
+    refused = asked(tmp_path, "table6", *arguments, f"--workdir={tmp_path}/w")
+    assert refused.code == 2 and "has one split; table6 needs train and test" in refused.err
+    ended = asked(tmp_path, "mnist", *arguments, f"--workdir={tmp_path}/w")
+    assert ended.code == 0, ended.err
+    held = json.loads(ended.out.splitlines()[-1])
+    (row,) = held["rows"]
+    assert row["training / test pictures"] == "160 / 40" and "--set_aside=40" in row["command"]
+    assert "one part of 200 split by a seeded draw" in held["note"]
+    final = json.loads((tmp_path / "w/ResNet20-seed0/final.json").read_text())
+    assert (final["test_examples"], row["test error, %"]) == (
+        40,
+        f"{100 * final['test_error']:.2f}",
+    )
+    assert (tmp_path / "w/mnist.png").is_file()
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
         ([], "Name one item of table1"),
         (["tabel6"], "got tabel6: did you mean table"),
         (["table6"], "--data is missing: --data=cifar10 fetches"),
+        (["mnist"], "--data is missing: a folder of MNIST's IDX files"),
+        (["table2"], "--data is missing: a folder of train/<class>/<picture> and val"),
+        (["figure4", "--data=digits"], "recipes/cifar10.py trains on those"),
         (["figure7", "--data=digits"], "--weights is missing"),
         (["figure6", "--data=digits", "--networks=ResNet21"], "Unknown model 'ResNet21'"),
     ],

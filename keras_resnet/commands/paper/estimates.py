@@ -118,8 +118,8 @@ def passing(item: str, parts: Iterable, count: int, needs: str) -> Iterator:
     at = []
     for part in parts:
         at.append(time.monotonic())
-        if len(at) == min(3, count):
-            took = (at[-1] - at[0]) / max(1, len(at) - 1)
+        if len(at) == min(3, count) > 1:
+            took = (at[-1] - at[0]) / (len(at) - 1)
             announce(
                 item, took * (count - len(at) + 1), f"the first {len(at) - 1} of {count}", needs
             )
