@@ -4,6 +4,7 @@ from . import boxes as boxes
 from . import by_name as by_name
 from . import cifar as cifar
 from . import folders as folders
+from . import idx as idx
 from . import layouts as layouts
 from . import listing as listing
 from . import masks as masks
