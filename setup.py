@@ -66,8 +66,11 @@ setup(
             "grpcio>=1.66",
             "prometheus_client>=0.26",
         ],
-        "onnx": ["tf2onnx>=1.17", "onnx>=1.23"],
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.23", "onnxruntime>=1.31"],
         "openvino": ["openvino>=2026.4"],
+        "litert": [
+            "ai-edge-litert>=2.3"
+        ],  # in place of TensorFlow's own interpreter, which is to go
         "bench": ["onnxruntime>=1.31", "openvino>=2026.4"],  # peers of benchmarks/inference.py
         "beam": ["apache-beam>=2.77", "pyarrow>=17"],
         "docs": ["mkdocs-material>=9.8.2", "mkdocstrings[python]>=1.0.8"],
@@ -110,6 +113,7 @@ setup(
             "onnx>=1.23",
             "onnxruntime>=1.31",
             "openvino>=2026.4",
+            "ai-edge-litert>=2.3",
             # the references of conversions; this version has a build for the CPU alone
             "torch==2.13.0",
             "timm>=1.0.31",

@@ -5,62 +5,20 @@ users go: ours through `keras_resnet.training.fit` as recipes/cifar10.py does, K
 PyTorch by a loop. No contestant waits for data, and tf.data's autotune loop, which rounds an iterator's
 life up, is off in all.
 
-Speaks the protocol of `timing.py`.
+Speaks the protocol of `keras_resnet.commands.timing`.
 """
 
 import itertools
-import json
 import math
-import os
-import resource
-import sys
 import tempfile
 import time
 
 import numpy as np
 
+from keras_resnet.commands import timing
+
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4
 ENDLESS = 10**9  # steps
-
-
-class Gate:
-    """Where a contestant waits for its next visit. Called with the number of steps done, after each."""
-
-    def __init__(self):
-        # What the libraries print goes to standard error; the channel is ours.
-        self._channel = os.fdopen(os.dup(1), "w", buffering=1)
-        os.dup2(2, 1)
-        self._until, self._began = 0, None
-
-    def say(self, **message):
-        print(json.dumps(message), file=self._channel, flush=True)
-
-    def __call__(self, step):
-        if step < self._until:
-            return
-        if self._began is not None:
-            seconds = time.perf_counter() - self._began
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            self.say(seconds=seconds, peak_bytes=peak)
-        line = sys.stdin.readline()
-        if not line:
-            raise SystemExit
-        self._until = step + int(line)
-        self._began = time.perf_counter()
-
-
-def work(run):
-    """The worker's command: ``run(spec, gate)`` with the spec that it was started with; says why it fails."""
-    spec, gate = json.loads(sys.argv[1]), Gate()
-    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    os.environ |= spec.get("environment", {})
-    try:
-        run(spec, gate)
-    except Exception as error:
-        from keras_resnet.support import errors
-
-        gate.say(skip=f"{type(error).__name__}: {errors.first_line(error)}")
-        raise
 
 
 def batch(spec, classes):
@@ -298,4 +256,4 @@ CONTESTANTS = {
 
 
 if __name__ == "__main__":
-    work(lambda spec, gate: CONTESTANTS[spec.pop("contestant")](spec, gate))
+    timing.work(lambda spec, gate: CONTESTANTS[spec.pop("contestant")](spec, gate))

@@ -5,30 +5,24 @@ batch, from NumPy to NumPy. Its argument has "path", its model; "batch"; "size";
 as in savedmodels/; "pictures", an .npz file of pictures and labels of which it says how many it gets right; "files", a
 folder of JPEGs.
 
-Speaks the protocol of `timing.py`.
+Speaks the protocol of `keras_resnet.commands.timing`.
 """
 
 import itertools
-import os
 import pathlib
 
 import contestants
 import numpy as np
 
-from keras_resnet.serving import environment
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
+from keras_resnet.commands import timing
+from keras_resnet.serving import environment, executors
 
 # --- executors: spec -> (pictures uint8 [B,S,S,3] -> probabilities [B,K])
 
 
-def savedmodel(spec):
-    """Ours, as TF Serving runs it."""
-    import tensorflow as tf
-
-    signature = tf.saved_model.load(spec["path"]).signatures["serving_default"]
-    return lambda pictures: signature(pictures=tf.constant(pictures))["probabilities"].numpy()
+def export(spec):
+    """Ours, as TF Serving runs it, or any of its files."""
+    return executors.load(spec["path"], spec["batch"])
 
 
 def function(spec):
@@ -56,40 +50,11 @@ def predict(spec):
     return call
 
 
-def onnxruntime(spec):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = CORES
-    session = onnxruntime.InferenceSession(spec["path"], options, ["CPUExecutionProvider"])
-    return lambda pictures: session.run(
-        ["probabilities"], {"pictures": pictures.astype(np.float32)}
-    )[0]
-
-
 def openvino(spec):
-    """At the batch's fixed shape, which it likes best."""
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(spec["path"])
-    model.reshape([spec["batch"], spec["size"], spec["size"], 3])
-    hints = {"INFERENCE_PRECISION_HINT": spec["precision"], "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(model, "CPU", hints).create_infer_request()
-    return lambda pictures: request.infer({"pictures": pictures.astype(np.float32)})[
-        "probabilities"
-    ]
+    return executors.openvino(spec["path"], spec["batch"], spec["precision"])
 
 
-def tflite(spec):
-    import tensorflow as tf
-
-    interpreter = tf.lite.Interpreter(spec["path"], num_threads=CORES)
-    runner = interpreter.get_signature_runner()
-    return lambda pictures: runner(pictures=pictures.astype(np.float32))["probabilities"]
-
-
-EXECUTORS = {f.__name__: f for f in (savedmodel, function, predict, onnxruntime, openvino, tflite)}
+EXECUTORS = {f.__name__: f for f in (export, function, predict, openvino)}
 
 
 def _live(spec):
@@ -165,4 +130,4 @@ def run(spec, gate):
 
 
 if __name__ == "__main__":
-    contestants.work(run)
+    timing.work(run)

@@ -2,12 +2,12 @@
 
 Each yields batches, uint8 [B,S,S,3] of a folder's pictures, shuffled and without an end, by as many threads or
 worker processes as the machine has cores; those of the colour section yield float32 [B,S,S,3] of random
-pictures in memory. Peers run under another Python if asked, so nothing of the project is imported before a
-contestant of ours needs it.
+pictures in memory. Peers run under another Python if asked, so nothing of the project but its clock is imported before
+a contestant of ours needs it.
 
-Speaks the protocol of `timing.py`, and says "cpu_seconds" (this process and its workers) and "resident_bytes"
-besides. A pipeline works ahead while nobody asks: so what it holds is drawn before the clock starts, and a
-visit ends when the pipeline has filled itself again and rests. Linux alone (/proc).
+Speaks the protocol of `keras_resnet.commands.timing`, and says "cpu_seconds" (this process and its workers) and
+"resident_bytes" besides. A pipeline works ahead while nobody asks: so what it holds is drawn before the clock starts,
+and a visit ends when the pipeline has filled itself again and rests. Linux alone (/proc).
 """
 
 import multiprocessing
@@ -18,7 +18,9 @@ import sys
 import time
 
 import numpy as np
-from contestants import work
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from keras_resnet.commands.timing import work
 
 AHEAD = 4  # batches, what the contestants hold ready at most
 SHORTER_SIDE = (256, 480)  # pixels; the paper's section 3.4

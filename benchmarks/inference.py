@@ -11,8 +11,8 @@ start     load to the first answer, in fresh processes: our SavedModel, Keras' l
 accuracy  how many pictures of --data each gets right, with --model and --weights; needs these
 
 Speed is ResNet-50's at 224, random weights, the same for all. Each contestant has a separate process
-(executors.py) and they are visited in turn (timing.py). "x" is how many times as fast as the section's first line,
-the median over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving/environment.py), "ours-defaults"
+(executors.py) and they are visited in turn. "x" is how many times as fast as the section's first line, the median
+over the rounds. Ours run as savedmodels/ starts them (keras_resnet/serving/environment.py), "ours-defaults"
 and the others as TensorFlow starts by itself. OpenVINO and ONNX Runtime read our .onnx export. Absent peers are skipped
 with the reason. Leave the machine in peace meanwhile.
 
@@ -30,11 +30,10 @@ import tempfile
 import zipfile
 
 import report
-import timing
 from absl import flags
 from report import faster, mark, ratio_of, show
 
-from keras_resnet.commands import cpu, start
+from keras_resnet.commands import cpu, start, timing
 from keras_resnet.commands.progress import say
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -43,12 +42,12 @@ FLAGS = flags.FLAGS
 CONTESTANTS = {  # the arguments of executors.py, and the file that it reads
     "function": ({"executor": "function"}, "live"),
     "predict": ({"executor": "predict"}, "live"),
-    "ours": ({"executor": "savedmodel", "served": True}, "float32"),
-    "ours-defaults": ({"executor": "savedmodel"}, "float32"),
-    "ours-bfloat16": ({"executor": "savedmodel", "served": True}, "bfloat16"),
-    "ours-tflite": ({"executor": "tflite"}, "tflite"),
-    "ours-int8": ({"executor": "tflite"}, "int8"),
-    "onnxruntime": ({"executor": "onnxruntime"}, "onnx"),
+    "ours": ({"executor": "export", "served": True}, "float32"),
+    "ours-defaults": ({"executor": "export"}, "float32"),
+    "ours-bfloat16": ({"executor": "export", "served": True}, "bfloat16"),
+    "ours-tflite": ({"executor": "export"}, "tflite"),
+    "ours-int8": ({"executor": "export"}, "int8"),
+    "onnxruntime": ({"executor": "export"}, "onnx"),
     "openvino": ({"executor": "openvino", "precision": "f32"}, "onnx"),
     "openvino-bfloat16": ({"executor": "openvino", "precision": "bf16"}, "onnx"),
 }
@@ -244,7 +243,7 @@ def files(kit):
                 archive.extractall(unpacked)
             folder = unpacked
         shared = {
-            "executor": "savedmodel",
+            "executor": "export",
             "served": True,
             "path": kit.path("float32"),
             "batch": FLAGS.batch,

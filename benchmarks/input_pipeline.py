@@ -19,7 +19,7 @@ have a separate environment:
     peers/bin/pip install --no-deps torchvision==0.28.0
 
 All use every core. Contestants are visited in turn, each in a separate process that rests between two visits
-(timing.py, feeders.py). Ours looks each file through when it first meets it, and is measured afterwards; the row
+(feeders.py). Ours looks each file through when it first meets it, and is measured afterwards; the row
 "first epoch" is before. Rows say whether shrinking antialiases ("antialias") or looks at the nearest pixels alone
 ("plain"); like is compared with like, and where it is not the line says so. Ratios are medians over the rounds,
 above 1 where ours is quicker or costs less. CPU time is that of all threads and worker processes. An absent peer
@@ -39,13 +39,12 @@ import tempfile
 
 import numpy as np
 import report
-import timing
 from absl import flags
 from feeders import AHEAD
 from report import mark, show
 
 from keras_resnet import data
-from keras_resnet.commands import start
+from keras_resnet.commands import start, timing
 from keras_resnet.commands.progress import say
 from keras_resnet.data import images
 from keras_resnet.data.dataset import Encoded

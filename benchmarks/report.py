@@ -3,9 +3,7 @@
 import os
 import statistics
 
-import timing
-
-from keras_resnet.commands import reports
+from keras_resnet.commands import reports, timing
 from keras_resnet.commands.progress import say
 
 

@@ -11,7 +11,7 @@ startup   importing, and building ResNet-152, in fresh processes
 depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), the same net flat, and flat with
           Keras' batch normalisation; takes minutes and gigabytes, so only if asked
 
-Contestants are visited in turn, each in a separate process (timing.py, contestants.py). "x" is how many
+Contestants are visited in turn, each in a separate process (contestants.py). "x" is how many
 times as fast as the section's first line, the median over the rounds; "best" is the quickest visits' ratio.
 "of peak" is the share of the machine's convolution rate, measured in the same rounds; a training step counts
 as three forward passes. "bound" is the network's convolutions alone, forward and gradients: no step of
@@ -29,11 +29,10 @@ import statistics
 import sys
 
 import report
-import timing
 from absl import flags
 from report import faster, mark, show
 
-from keras_resnet.commands import start
+from keras_resnet.commands import start, timing
 from keras_resnet.commands.progress import say
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # for the contestants, as commands have it

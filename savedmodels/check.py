@@ -1,15 +1,18 @@
-"""Compares an export with the live network on real pictures, then times it. TensorFlow alone: no Keras here.
+"""Compares an export with the live network on real pictures, then times it. No Keras here.
 
     python savedmodels/check.py savedmodels/resnet50 --weights=r50.keras --data=pictures/
     python savedmodels/check.py savedmodels/resnet50/3 --model=ResNet50 --weights=r50.safetensors --data=pictures.zip
+    python savedmodels/check.py r50.xml --weights=r50.keras --data=pictures/
 
-PATH is a version's folder, or the model's, of which the newest version is taken. --data is a folder or zip of
+PATH is a version's folder, or the model's, of which the newest version is taken, or a file that export.py wrote, .onnx,
+.tflite or .xml, which its own runtime answers (keras_resnet/serving/executors.py). --data is a folder or zip of
 pictures by class. The live network, of --model, --weights and --trust_config as export.py had them, runs in a separate
 process (live.py), which reads the pictures as evaluation does.
 
 serving_default gets what the live network got: its probabilities must be within --tolerance of the live ones,
 relative to the largest of each picture. predict_bytes gets the files: its decoder may be off by a step of 256 where
-evaluation left an unusual file to Pillow. The best class must be equal on all pictures but --differ in both.
+evaluation left an unusual file to Pillow. The best class must be equal on all pictures but --differ in both. A file
+answers pictures alone: as serving_default.
 
 Then, each for --seconds: milliseconds of a call with one picture (p50, p95), and pictures/s in batches of --batch_size.
 
@@ -31,14 +34,12 @@ import keras_resnet_he
 keras_resnet_he.check()
 from keras_resnet.commands import start, trusting
 from keras_resnet.commands.progress import say
-from keras_resnet.serving import environment, file_operations, saved_model, versions
+from keras_resnet.serving import environment, executors, file_operations, saved_model, versions
 from keras_resnet.support import quiet
 
 start.prepare(__name__, keras=False)
 environment.prepare()
 sys.modules["keras"] = None  # TensorFlow would import it where it is installed; here nothing can
-with quiet.start():
-    import tensorflow as tf
 import numpy as np
 from absl import flags
 
@@ -50,7 +51,7 @@ flags.DEFINE_float(
     "tolerance",
     None,
     "Largest difference of probabilities, relative to a picture's largest; default: 1e-4, for an export in half "
-    "precision 1.",
+    "precision or int8 1.",
     lower_bound=0.0,
 )
 flags.DEFINE_integer("differ", 0, "Pictures whose best class may differ.", lower_bound=0)
@@ -63,33 +64,50 @@ trusting.define_config()
 def main(*paths) -> tuple[dict, int]:
     if len(paths) != 1:
         raise ValueError(f"One PATH is checked; got {' '.join(paths) or 'none'}.")
-    result, faults = check(versions.newest(paths[0]))
+    path = pathlib.Path(paths[0])
+    result, faults = check(path if path.suffix in executors.SUFFIXES else versions.newest(path))
     if faults:
         say(f"{start.name()}: {'; '.join(faults)}.")
     return result, int(bool(faults))
 
 
-def check(folder):
-    """The figures, and what does not agree, each a clause."""
-    file_operations.check(folder, FLAGS.allow_file_operations)
+def loaded(path):
+    """{signature: a function from pictures, or from files' bytes, to probabilities, or to the places of classes}, and
+    the seconds that loading took."""
+    if path.is_file():
+        began = time.perf_counter()
+        return {"serving_default": executors.load(path)}, time.perf_counter() - began
+    with quiet.start():
+        import tensorflow as tf
     began = time.perf_counter()
-    loaded = saved_model.load(folder, ("serving_default", saved_model.SIGNATURE))
+    file_operations.check(path, FLAGS.allow_file_operations)
+    signatures = saved_model.load(path, ("serving_default", saved_model.SIGNATURE)).signatures
     load_seconds = time.perf_counter() - began
-    signatures = loaded.signatures
-    card = read_card(folder)
-    live = ask_live(card)
-    files = np.split(live["files"], np.cumsum(live["lengths"])[:-1])
-    files = np.array([file.tobytes() for file in files], object)
-    pictures, wanted = live["pictures"], live["probabilities"]
 
     def probabilities(pictures):
         return signatures["serving_default"](pictures=tf.constant(pictures))["probabilities"]
 
     def classes(files):
-        return signatures["predict_bytes"](image_bytes=tf.constant(files))["indices"]
+        return signatures[saved_model.SIGNATURE](image_bytes=tf.constant(files))["indices"]
 
+    return {
+        "serving_default": lambda pictures: probabilities(pictures).numpy(),
+        saved_model.SIGNATURE: lambda files: classes(files).numpy(),
+    }, load_seconds
+
+
+def check(path):
+    """The figures, and what does not agree, each a clause."""
+    calls, load_seconds = loaded(path)
+    card = read_card(path)
+    live = ask_live(card)
+    files = np.split(live["files"], np.cumsum(live["lengths"])[:-1])
+    files = np.array([file.tobytes() for file in files], object)
+    pictures, wanted = live["pictures"], live["probabilities"]
+
+    examples = {"serving_default": pictures, saved_model.SIGNATURE: files}
     began = time.perf_counter()
-    probabilities(pictures[:1])
+    calls["serving_default"](pictures[:1])
     result = {
         "examples": len(files),
         "load_seconds": load_seconds,
@@ -97,13 +115,16 @@ def check(folder):
     }
     steps = range(0, len(files), FLAGS.batch_size)
     parts = [slice(step, step + FLAGS.batch_size) for step in steps]
-    found = np.concatenate([probabilities(pictures[part]) for part in parts])
-    by_bytes = np.concatenate([classes(files[part]) for part in parts])[:, 0]
-    difference = float((np.abs(found - wanted) / wanted.max(-1, keepdims=True)).max())
-    equal = {
-        "serving_default": int((found.argmax(-1) == wanted.argmax(-1)).sum()),
-        "predict_bytes": int((by_bytes == wanted.argmax(-1)).sum()),
+    found = {
+        name: np.concatenate([call(examples[name][part]) for part in parts])
+        for name, call in calls.items()
     }
+    best = {name: answers[:, 0] for name, answers in found.items()}
+    best["serving_default"] = found["serving_default"].argmax(-1)
+    difference = float(
+        (np.abs(found["serving_default"] - wanted) / wanted.max(-1, keepdims=True)).max()
+    )
+    equal = {name: int((places == wanted.argmax(-1)).sum()) for name, places in best.items()}
     result |= {"largest_difference": difference, "top1_equal": equal}
     say(
         f"{len(files)} pictures; largest difference {difference:.1e}; the best class equal: {equal}"
@@ -117,8 +138,7 @@ def check(folder):
         if len(files) - count > FLAGS.differ:
             faults.append(f"{name}'s best class differs on {len(files) - count} pictures")
     if FLAGS.seconds:
-        timed = {"serving_default": (probabilities, pictures), "predict_bytes": (classes, files)}
-        result |= timings(timed)
+        result |= timings({name: (call, examples[name]) for name, call in calls.items()})
     return result, faults
 
 
@@ -144,7 +164,7 @@ def measure(call, examples, batch):
     seconds, ends = [], None
     for examples in itertools.cycle(batches):
         began = time.perf_counter()
-        call(examples).numpy()
+        call(examples)
         seconds.append(time.perf_counter() - began)
         if ends is None and len(seconds) == 2:
             seconds, ends = [], time.perf_counter() + FLAGS.seconds
@@ -152,9 +172,11 @@ def measure(call, examples, batch):
             return seconds
 
 
-def read_card(folder):
+def read_card(written):
     """What export.py wrote of it; empty where the file is not there."""
-    path = folder / "card.json"
+    path = written / "card.json"
+    if written.is_file():
+        path = written.with_name(f"{written.name}.card.json")
     try:
         card = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

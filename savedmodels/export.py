@@ -37,7 +37,7 @@ from absl import flags
 
 from keras_resnet import analysis, weights
 from keras_resnet.commands import cpu, networks, progress, reports
-from keras_resnet.serving import conversion, export, fold, samples
+from keras_resnet.serving import conversion, executors, export, fold, samples
 from keras_resnet.support import files, label_files
 from keras_resnet.training import runtime
 
@@ -167,7 +167,8 @@ def int8(model, view, names):
     content = conversion.tflite(model, view[0], calibration)
     compute, _, _ = export.network(model, "float32", view[0])
     before = np.array([np.argmax(compute(picture)[0]) for picture in pictures])
-    after = np.array([each.argmax() for each in conversion.run_tflite(content, pictures)])
+    answer = executors.of_tflite(content)
+    after = np.array([answer(picture).argmax() for picture in pictures])
     counts = {"examples": len(pictures), "agree": int((before == after).sum())}
     line = f"{counts['agree']} of {len(pictures)} alike"
     if classes is not None:

@@ -15,6 +15,7 @@ from . import rates as rates
 from . import reports as reports
 from . import run as run
 from . import start as start
+from . import timing as timing
 from . import trusting as trusting
 from . import verbs as verbs
 from . import verdicts as verdicts

@@ -5,6 +5,7 @@ from . import beam as beam
 from . import conversion as conversion
 from . import decoding as decoding
 from . import environment as environment
+from . import executors as executors
 from . import explaining as explaining
 from . import export as export
 from . import file_operations as file_operations

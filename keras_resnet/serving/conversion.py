@@ -4,10 +4,9 @@ Each reads "pictures", float32 [N,size,size,C] in 0..255, and gives "probabiliti
 """
 
 import contextlib
-import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -86,14 +85,6 @@ def tflite(
             raise ValueError(
                 f"TFLite cannot take this network: {errors.first_line(error)}"
             ) from error
-
-
-def run_tflite(content: bytes, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The probabilities [K] that a TFLite file gives each of the pictures, float32 [1,size,size,C]."""
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
-    runner = interpreter.get_signature_runner()
-    for picture in pictures:
-        yield runner(pictures=picture)["probabilities"][0]
 
 
 @contextlib.contextmanager

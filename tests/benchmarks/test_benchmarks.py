@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-import timing
+
+from keras_resnet.commands import timing
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 

@@ -354,6 +354,32 @@ def test_export_agrees_with_the_live_network(place, exported):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "format, ending", [("onnx", "onnx"), ("tflite", "tflite"), ("openvino", "xml")]
+)
+def test_a_file_agrees_with_the_live_network_and_another_one_s_does_not(
+    format, ending, place, tmp_path
+):
+    file = tmp_path / f"x.{ending}"
+    ended = export(tmp_path, f"--weights={place}/net.keras", f"--format={format}", f"--out={file}")
+    assert ended.code == 0, ended.err
+    given = f"--weights={place}/net.keras", f"--data={place}/data", "--seconds=0"
+    done = check(file, *given)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["top1_equal"] == {"serving_default": 18} and said["largest_difference"] < 1e-4
+    other = weights.contract_of(place / "net.keras")
+    weights.save(network(len(CLASSES), seed=1), tmp_path / "other.keras", other)
+    (tmp_path / f"x.{ending}.card.json").unlink()  # it would betray the other one
+    done = check(file, f"--weights={tmp_path}/other.keras", *given[1:])
+    assert done.returncode == 1 and "probabilities differ by" in done.stderr
+    file.write_bytes(file.read_bytes()[:100])
+    done = check(file, *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{file} cannot be loaded by" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_a_network_that_is_not_in_the_table_is_trusted_by_a_flag(place, tmp_path):
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(inputs)

@@ -4,17 +4,21 @@ Times move by tens of percent with whatever else the machine does, so only conte
 visited in the same rounds are compared, round by round.
 
 A worker is a command that says one JSON object a line: first ``{"ready": {...}}`` or ``{"skip": reason}``;
-then, for each number k that it reads, ``{"seconds": ...}`` for k steps. It ends when its input does.
+then, for each number k that it reads, ``{"seconds": ...}`` for k steps. It ends when its input does. In Python it is
+``work(run)``.
 """
 
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from keras_resnet.support import errors
 
 
 class Skipped(Exception):
@@ -156,3 +160,44 @@ def fresh(program):
         lines = done.stderr.strip().splitlines()
         raise Skipped(lines[-1] if lines else f"ended with code {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+# --- within a worker
+
+
+class Gate:
+    """Where a contestant waits for its next visit. Called with the number of steps done, after each."""
+
+    def __init__(self):
+        # What the libraries print goes to standard error; the channel is ours.
+        self._channel = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        self._until, self._began = 0, None
+
+    def say(self, **message):
+        print(json.dumps(message), file=self._channel, flush=True)
+
+    def __call__(self, step):
+        if step < self._until:
+            return
+        if self._began is not None:
+            seconds = time.perf_counter() - self._began
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            self.say(seconds=seconds, peak_bytes=peak)
+        line = sys.stdin.readline()
+        if not line:
+            raise SystemExit
+        self._until = step + int(line)
+        self._began = time.perf_counter()
+
+
+def work(run):
+    """The worker's command: ``run(spec, gate)`` with the spec that it was started with; says why it fails."""
+    spec, gate = json.loads(sys.argv[1]), Gate()
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    os.environ |= spec.get("environment", {})
+    try:
+        run(spec, gate)
+    except Exception as error:
+        gate.say(skip=f"{type(error).__name__}: {errors.first_line(error)}")
+        raise
