@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 
 from keras_resnet.support import errors
 
@@ -35,14 +36,14 @@ class Worker:
         ready: what it sent when it had built itself.
     """
 
-    def __init__(self, command):
+    def __init__(self, command: Sequence[str]):
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         self.ready = {}
 
-    def start(self):
+    def start(self) -> None:
         """Waits until it is built.
 
         Raises:
@@ -50,7 +51,7 @@ class Worker:
         """
         self.ready = self._listen()["ready"]
 
-    def visit(self, steps):
+    def visit(self, steps: int) -> dict:
         """Lets it run `steps` steps; returns what it says of them, with "seconds".
 
         Raises:
@@ -63,7 +64,7 @@ class Worker:
             pass  # it has ended: the next line says why
         return self._listen()
 
-    def close(self):
+    def close(self) -> None:
         """Ends it."""
         try:
             self._process.stdin.close()
@@ -89,7 +90,14 @@ class Worker:
         return f"{ended}: {lines[-1]}" if lines else ended
 
 
-def interleave(commands, *, rounds, steps, measures=("seconds",), say=lambda line: None):
+def interleave(
+    commands: dict[str, Sequence[str]],
+    *,
+    rounds: int,
+    steps: dict[str, int],
+    measures: Sequence[str] = ("seconds",),
+    say: Callable[[str], object] = lambda line: None,
+) -> dict[str, dict]:
     """Visits all contestants in each of `rounds`, in turn; first one step and one round that do not count.
 
     Every second round goes backwards, so that no contestant always follows the same one.
@@ -141,12 +149,12 @@ def interleave(commands, *, rounds, steps, measures=("seconds",), say=lambda lin
     return results
 
 
-def ratio(theirs, ours):
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
     """How many times as fast ours are: the median over the rounds of two neighbouring times' ratio."""
     return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
 
 
-def fresh(program):
+def fresh(program: str) -> dict:
     """Runs Python text in a fresh process; returns the JSON that it prints last.
 
     Raises:
@@ -174,10 +182,10 @@ class Gate:
         os.dup2(2, 1)
         self._until, self._began = 0, None
 
-    def say(self, **message):
+    def say(self, **message: object) -> None:
         print(json.dumps(message), file=self._channel, flush=True)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> None:
         if step < self._until:
             return
         if self._began is not None:
@@ -191,7 +199,7 @@ class Gate:
         self._began = time.perf_counter()
 
 
-def work(run):
+def work(run: Callable[[dict, Gate], object]) -> None:
     """The worker's command: ``run(spec, gate)`` with the spec that it was started with; says why it fails."""
     spec, gate = json.loads(sys.argv[1]), Gate()
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}

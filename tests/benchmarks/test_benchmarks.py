@@ -150,7 +150,10 @@ def test_inference_with_an_absent_peer(tmp_path):
     assert len(result.stdout.splitlines()) == 1
     said = json.loads(result.stdout)
     results = said["one"]["results"]
-    assert results["onnxruntime"] == {"skipped": "ImportError: ONNX Runtime is not here."}
+    assert results["onnxruntime"] == {
+        "skipped": "ValueError: ONNX Runtime is not installed (ONNX Runtime is not here.): "
+        "pip install 'keras-resnet-he[onnx]'."
+    }
     [theirs], [ours] = results["function"]["seconds"], results["ours"]["seconds"]
     assert results["ours"]["x"] == pytest.approx(theirs / ours)
     assert said["files"] == {"skipped": "--data is missing"}
