@@ -52,7 +52,7 @@ def ours(spec, gate):
         training.fit(
             model,
             optimizers.SGD(RATE, MOMENTUM, coupled_weight_decay=DECAY),
-            lambda start_step: _repeated(spec, model),
+            lambda start_step: repeated(spec, model),
             steps=ENDLESS,
             steps_per_epoch=ENDLESS,
             batch_size=spec["batch"],
@@ -77,7 +77,7 @@ def stock(spec, gate):
             )(x)
 
     keras.config.set_dtype_policy(spec["precision"])
-    _plain_fit(_built(gate, spec, constructor, layers=Stock()), _repeated, spec, gate)
+    _plain_fit(_built(gate, spec, constructor, layers=Stock()), repeated, spec, gate)
 
 
 def keras_applications(spec, gate):
@@ -136,7 +136,7 @@ def _plain_fit(model, batches, spec, gate):
     model.fit(batches(spec, model), steps_per_epoch=ENDLESS, callbacks=[Visits()], verbose=0)
 
 
-def _repeated(spec, model, prepare=lambda pictures: pictures):
+def repeated(spec, model, prepare=lambda pictures: pictures):
     import tensorflow as tf
 
     pictures, labels = batch(spec, model.output_shape[-1])
@@ -150,7 +150,7 @@ def _normalised(spec, model):
     import keras
 
     prepare = keras.applications.resnet.preprocess_input
-    return _repeated(spec, model, lambda pictures: prepare(pictures.astype(np.float32)))
+    return repeated(spec, model, lambda pictures: prepare(pictures.astype(np.float32)))
 
 
 # --- PyTorch

@@ -120,6 +120,7 @@ def test_who_drops_out_is_skipped_with_the_reason(tmp_path):
         ("training.py", ["--imagenet_size=16"], "--imagenet_size=16"),
         ("training.py", ["--depth_model=ResNet9"], "--depth_model=ResNet9"),
         ("training.py", ["cifar"], "Arguments are flags; cannot read cifar."),
+        ("step_profile.py", ["--precision=int4"], "--precision=int4"),
         ("inference.py", ["--sections=two"], "one, many, files, start, accuracy, with commas; got two."),
         ("inference.py", ["--contestants=ours,mine"], "with commas; got mine."),
         ("inference.py", ["--data=./nowhere"], "--data=./nowhere is not there."),
