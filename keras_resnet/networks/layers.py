@@ -100,23 +100,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = tf.shape(inputs)
         x = inputs if rank == 4 else tf.reshape(inputs, [shape[0], -1, 1, self.gamma.shape[0]])
         training = bool(training and self.trainable)
-        statistics = (
-            (tf.zeros([0]), tf.zeros([0])) if training else (self.moving_mean, self.moving_variance)
-        )
+        mean, variance = (tf.convert_to_tensor(v) for v in (self.moving_mean, self.moving_variance))
+        biased = 1.0  # (N-1)/N: the kernel's variance has Bessel's correction
+        if training:
+            count = tf.cast(tf.size(x) // self.gamma.shape[0], variance.dtype)
+            biased = tf.maximum(count - 1.0, 1.0) / count
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=tf.convert_to_tensor(self.gamma),
             offset=tf.convert_to_tensor(self.beta),
-            mean=tf.convert_to_tensor(statistics[0]),
-            variance=tf.convert_to_tensor(statistics[1]),
+            mean=mean,
+            variance=variance / biased if training else variance,
             epsilon=self.epsilon,
+            # The kernel moves the statistics too, which small operations did for 3% of a step of ResNet-20.
+            exponential_avg_factor=1.0 - self.momentum if training else 1.0,
             is_training=training,
         )
         if training:
-            count = tf.cast(tf.size(x) // self.gamma.shape[0], variance.dtype)
-            variance *= tf.maximum(count - 1.0, 1.0) / count
-            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance * biased)
         return y if rank == 4 else tf.reshape(y, shape)
 
 

@@ -62,6 +62,23 @@ def test_fused_norm_in_a_function(jit):
     np.testing.assert_allclose(ours.get_weights()[3], stock.get_weights()[3], rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_statistics_follow_keras_s_over_many_steps_before_a_relu(dtype):
+    """In a function TensorFlow rewrites norm and ReLU to one kernel, which then moves the statistics."""
+    rng = np.random.default_rng(0)
+    pairs = [layers.BatchNormalization(dtype=dtype), keras.layers.BatchNormalization(dtype=dtype)]
+
+    @tf.function
+    def steps(x):
+        return [tf.nn.relu(layer(x, training=True)) for layer in pairs]
+
+    for spread in range(1, 21):
+        ours, stock = steps(rng.normal(spread, spread, (2, 3, 3, 16)).astype("float32"))
+        np.testing.assert_allclose(ours, stock, rtol=2e-2, atol=3e-2 if "mixed" in dtype else 1e-4)
+    for a, b in zip(*(layer.get_weights() for layer in pairs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2 if "mixed" in dtype else 1e-4)
+
+
 def test_fused_norm_runs_the_fused_kernel():
     layer = layers.BatchNormalization()
     layer.build((None, 4, 4, 16))
