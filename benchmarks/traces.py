@@ -137,14 +137,17 @@ def by_kind(
     layers: Mapping[str, str],
     optimizer: str,
 ) -> dict[str, dict[str, float]]:
-    """Kind -> kernel -> seconds of a step, the mean over the steps of a trace; waiting has one kernel, "".
+    """Kind -> kernel -> seconds, of the quickest step of a trace: company only makes steps longer. Waiting has one
+    kernel, "".
 
     A step lasts until the next one begins, the last one until its function returns.
     """
     steps, kernels = trace
-    begin, end = steps[0][0], steps[-1][1]
+    ends = [*(begin for begin, _ in steps[1:]), steps[-1][1]]
+    begins = [begin for begin, _ in steps]
+    begin, end = min(zip(begins, ends, strict=True), key=lambda step: step[1] - step[0])
     found = {each: collections.Counter() for each in KINDS}
     for kernel, seconds in divided(kernels, begin, end).items():
         where = kind(kernel, layers, optimizer) if kernel else WAITING
-        found[where][kernel.name if kernel else ""] += seconds / len(steps)
+        found[where][kernel.name if kernel else ""] += seconds
     return {each: dict(names.most_common()) for each, names in found.items()}

@@ -7,6 +7,7 @@
 imagenet  ResNet-50 (the paper's) at 224, batch 16: keras.applications by fit, ours, PyTorch
 cifar     ResNet-20, batch 128: our network with Keras' batch normalisation by fit, ours, PyTorch
           (TensorFlow's with the convolutions of oneDNN, as our commands ask for, but for ours-no-onednn)
+attempts  ResNet-20, batch 128: ours as it is and under settings that might help, none of which is kept
 startup   importing, and building ResNet-152, in fresh processes
 depth     ResNet-1202: build, first steps, peak memory; ours (stages in loops), the same net flat, and flat with
           Keras' batch normalisation; takes minutes and gigabytes, so only if asked
@@ -15,8 +16,9 @@ Contestants are visited in turn, each in a separate process (contestants.py). "x
 times as fast as the section's first line, the median over the rounds; "best" is the quickest visits' ratio.
 "of peak" is the share of the machine's convolution rate, measured in the same rounds; a training step counts
 as three forward passes. "bound" is the network's convolutions alone, forward and gradients: no step of
-TensorFlow's can be faster. An absent peer is skipped with the reason. Leave the machine in peace meanwhile:
-PyTorch's threads wait for each other, so company costs it most.
+TensorFlow's can be faster; "of bound" is its time over ours, "of bound, CPU" the same in seconds of the CPU,
+on which company weighs less. An absent peer is skipped with the reason. Leave the machine in peace
+meanwhile: PyTorch's threads wait for each other, so company costs it most.
 
 The tables go to standard error; standard output gets everything as one line of JSON: "seconds" are those of
 one step, a value a round; "first_seconds" those of the first, which traces or compiles.
@@ -32,11 +34,12 @@ import report
 from absl import flags
 from report import faster, mark, show
 
-from keras_resnet.commands import start, timing
+from keras_resnet.commands import cpu, start, timing
 from keras_resnet.commands.progress import say
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # for the contestants, as commands have it
 FLAGS = flags.FLAGS
+_XLA = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit --tf_xla_min_cluster_size=2"
 TRAINING = {  # the arguments of contestants.py
     "keras": {"contestant": "keras_applications", "precision": "float32"},
     "stock": {"contestant": "stock", "precision": "float32"},
@@ -48,12 +51,48 @@ TRAINING = {  # the arguments of contestants.py
         "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"},
     },
     "ours-bfloat16": {"contestant": "ours", "precision": "mixed_bfloat16"},
+    "ours-huge-pages": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    },
+    "ours-kept-memory": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {
+            "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
+            "glibc.malloc.trim_threshold=40000000000:glibc.malloc.top_pad=268435456"
+        },
+    },
+    "ours-caller-thread": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {"TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
+    },
+    "ours-xla-pointwise": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {"TF_XLA_FLAGS": f"{_XLA} --tf_xla_ops_to_cluster=PW"},
+    },
+    "ours-xla-fusible": {
+        "contestant": "ours",
+        "precision": "float32",
+        "environment": {"TF_XLA_FLAGS": _XLA.replace("jit=2", "jit=fusible")},
+    },
     "torch": {"contestant": "torch_loop", "compile": False},
     "torch-compile": {"contestant": "torch_loop", "compile": True},
 }
 SECTIONS = {  # who runs in it; the first is the 1.0
     "imagenet": ("keras", "ours", "ours-no-onednn", "ours-bfloat16", "torch", "torch-compile"),
     "cifar": ("stock", "ours", "ours-no-onednn", "ours-bfloat16", "torch", "torch-compile"),
+    "attempts": (
+        "ours",
+        "ours-huge-pages",
+        "ours-kept-memory",
+        "ours-caller-thread",
+        "ours-xla-pointwise",
+        "ours-xla-fusible",
+    ),
     "startup": ("keras", "ours"),
     "depth": ("stock", "flat", "ours"),
 }
@@ -93,6 +132,11 @@ def cifar():
     return training_steps("cifar", net, FLAGS.cifar_steps)
 
 
+def attempts():
+    net = {"model": "ResNet20", "size": 32, "batch": FLAGS.cifar_batch}
+    return training_steps("attempts", net, FLAGS.cifar_steps)
+
+
 def training_steps(section, net, steps):
     """Interleaved training steps of one network, beside the machine's convolution rate."""
     entries = {name: TRAINING[name] | net for name in taking_part(section)}
@@ -107,6 +151,7 @@ def training_steps(section, net, steps):
         {name: command(spec) for name, spec in (entries | bounds | peaks).items()},
         rounds=FLAGS.rounds,
         steps=dict.fromkeys([*entries, *bounds], steps) | dict.fromkeys(peaks, 1),
+        measures=("seconds", "cpu"),
         say=lambda line: say(f"{section}: {line}"),
     )
     ran = {name: result for name, result in results.items() if "skipped" not in result}
@@ -126,6 +171,11 @@ def training_steps(section, net, steps):
         mine["x"] = timing.ratio(first["seconds"], mine["seconds"])
         mine["best_x"] = min(first["seconds"]) / min(mine["seconds"])
         mine["of_peak"] = peak and mine["gflops"] / peak["gflops"]
+        bound = ran.get("bound-bfloat16" if "bfloat16" in name else "bound-float32")
+        if bound and name.startswith("ours"):
+            mine["of_bound"] = timing.ratio(bound["seconds"], mine["seconds"])
+            mine["of_bound_cpu"] = timing.ratio(bound["cpu"], mine["cpu"])
+            mine["cpu_x"] = timing.ratio(first["cpu"], mine["cpu"])
     for name in bounds:
         if name in ran and trained:
             ran[name]["x"] = timing.ratio(ran[trained[0]]["seconds"], ran[name]["seconds"])
@@ -136,6 +186,8 @@ def training_steps(section, net, steps):
         "best": ("best_x", ".2f"),
         "GFLOP/s": ("gflops", ".0f"),
         "of peak": ("of_peak", ".0%"),
+        "of bound": ("of_bound", ".0%"),
+        "of bound, CPU": ("of_bound_cpu", ".0%"),
         "first step, s": ("first_seconds", ".1f"),
     }
     show(title, results, columns)
@@ -266,9 +318,16 @@ def main():
     check("sections", SECTIONS)
     check("contestants", TRAINING)
     load = report.load_before()
-    run = {"imagenet": imagenet, "cifar": cifar, "startup": startup, "depth": depth}
+    run = {
+        "imagenet": imagenet,
+        "cifar": cifar,
+        "attempts": attempts,
+        "startup": startup,
+        "depth": depth,
+    }
     sections = {name: run[name]() for name in FLAGS.sections}
-    return {"cores": os.cpu_count(), "load_before": load, **sections}
+    machine = {"cores": os.cpu_count(), "instructions": cpu.instructions(), "load_before": load}
+    return {**machine, **sections}
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ PLACES = {
     "depths": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
+    "profile": ["docs/speed.md"],
+    "attempts": ["docs/speed.md"],
     "input": ["docs/speed.md"],
     "inference": ["docs/speed.md"],
     "campaign": ["docs/reliability.md"],

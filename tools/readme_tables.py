@@ -45,6 +45,7 @@ from tools.run_tables import (
     trajectories,
     transfer,
 )
+from tools.speed_tables import attempts, figure, link, profile, speed
 
 # Flags that say where or which of several like runs, not what was run.
 PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
@@ -119,43 +120,6 @@ def command(path) -> str:
     flags = path.with_name("flags.txt").relative_to(ROOT).as_posix()
     workdir = shlex.quote(f"runs/{path.parent.name}")
     return f"python recipes/cifar10.py --flagfile={flags} --data=cifar10 --workdir={workdir}"
-
-
-def speed(folder=ROOT / "benchmarks/results") -> str:
-    """The committed output of benchmarks/training.py: steps interleaved in one run, and the deepest network."""
-    lines = []
-    for path in sorted(folder.glob("*.json")):
-        recorded = json.loads(path.read_text("utf-8"))
-        log = f"[log]({path.relative_to(ROOT).as_posix()})"
-        for section in ("imagenet", "cifar"):
-            if section in recorded:
-                lines += ["", f"{STEPS[section]} ({log}):", "", *STEP_COLUMNS]
-                lines += [
-                    step_row(*item)
-                    for item in recorded[section]["results"].items()
-                    if "x" in item[1]
-                ]
-        if "depth" in recorded:
-            lines += [
-                "",
-                f"ResNet-1202, batch 16, {recorded['cores']} CPU cores ({log}):",
-                "",
-                *DEPTH_COLUMNS,
-            ]
-            lines += [
-                f"| {CONTESTANTS[name]} | {f['build_seconds']:.1f} | {f['first_seconds']:.0f} "
-                f"| {f['second_seconds']:.1f} | {f['peak_bytes'] / 1e9:.1f} |"
-                for name, f in recorded["depth"]["results"].items()
-                if "skipped" not in f
-            ]
-    return "\n".join(lines[1:]) or "No benchmark is committed yet."
-
-
-def step_row(name, figures) -> str:
-    peak = f"{figures['of_peak']:.0%}" if figures.get("of_peak") else ""
-    speed = figures.get("pictures_per_second")
-    speed = f"{speed:.1f}" if speed else ""
-    return f"| {CONTESTANTS[name]} | {speed} | {figures['x']:.2f} | {peak} |"
 
 
 def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
@@ -259,16 +223,6 @@ def differences(path=ROOT / "benchmarks/results/campaign.json") -> str:
     )
 
 
-def link(path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def figure(results, name, key, spec) -> str:
-    """A cell; empty where the contestant took no part."""
-    found = results.get(name, {}).get(key)
-    return "" if found is None else format(found, spec)
-
-
 def ratios(recorded, sections) -> list[str]:
     """Lines with how many times as much ours takes or gives as another does."""
     lines = ["", "| measured side by side | |", "| --- | ---: |"]
@@ -280,18 +234,6 @@ def ratios(recorded, sections) -> list[str]:
     return lines
 
 
-STEPS = {
-    "imagenet": "A training step of ResNet-50 at 224, batch 16",
-    "cifar": "A training step of ResNet-20 at 32, batch 128",
-}
-STEP_COLUMNS = [
-    "| | pictures/s | x | share of the measured convolution peak |",
-    "| --- | ---: | ---: | ---: |",
-]
-DEPTH_COLUMNS = [
-    "| | build, s | first step, s | second step, s | peak memory, GB |",
-    "| --- | ---: | ---: | ---: | ---: |",
-]
 BATCHES = {"one": "batch 1: ", "many": "batch 32: "}
 EXECUTORS = {
     "function": "the network in a `tf.function`",
@@ -304,18 +246,6 @@ EXECUTORS = {
     "onnxruntime": "ONNX Runtime on our `.onnx`",
     "openvino": "OpenVINO on our `.onnx`",
     "openvino-bfloat16": "OpenVINO on our `.onnx`, bfloat16 allowed",
-}
-CONTESTANTS = {
-    "keras": "keras.applications, `fit`",
-    "stock": "our network with Keras' batch normalisation, `fit`",
-    "flat": "our network written flat",
-    "ours": "**ours**",
-    "ours-no-onednn": "ours, without oneDNN's convolutions",
-    "ours-bfloat16": "**ours, mixed_bfloat16**",
-    "bound-float32": "ours, its convolutions and their gradients alone",
-    "bound-bfloat16": "ours, its convolutions and their gradients alone, bfloat16",
-    "torch": "PyTorch, channels last",
-    "torch-compile": "PyTorch, channels last, torch.compile",
 }
 
 
@@ -360,6 +290,8 @@ TABLES = {
     "applications": applications,
     "depths": depths,
     "speed": speed,
+    "profile": profile,
+    "attempts": attempts,
     "input": input_pipeline,
     "inference": inference,
     "serving": serving,

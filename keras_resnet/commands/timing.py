@@ -180,7 +180,7 @@ class Gate:
         # What the libraries print goes to standard error; the channel is ours.
         self._channel = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
-        self._until, self._began = 0, None
+        self._until, self._began, self._cpu = 0, None, 0.0
 
     def say(self, **message: object) -> None:
         print(json.dumps(message), file=self._channel, flush=True)
@@ -191,12 +191,12 @@ class Gate:
         if self._began is not None:
             seconds = time.perf_counter() - self._began
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            self.say(seconds=seconds, peak_bytes=peak)
+            self.say(seconds=seconds, cpu=time.process_time() - self._cpu, peak_bytes=peak)
         line = sys.stdin.readline()
         if not line:
             raise SystemExit
         self._until = step + int(line)
-        self._began = time.perf_counter()
+        self._cpu, self._began = time.process_time(), time.perf_counter()
 
 
 def work(run: Callable[[dict, Gate], object]) -> None:

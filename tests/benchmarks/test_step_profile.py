@@ -64,11 +64,13 @@ def test_kinds(name, path, kind):
     assert traces.kind(Kernel(0.0, 1.0, name, path), found, "sgd") == kind
 
 
-def test_an_unknown_kernel_is_other_and_named():
-    trace = ([(0.0, 2.0), (2.0, 4.0)], [Kernel(1.0, 2.0, "Frobnicate", "f/x")])
+def test_an_unknown_kernel_of_the_quickest_step_is_other_and_named():
+    kernels = [Kernel(1.0, 1.5, "Frobnicate", "f/x"), Kernel(2.0, 5.0, "AddN", "f/y")]
+    trace = ([(0.0, 1.9), (2.0, 5.0)], kernels)  # the first step is the quickest
     kinds = traces.by_kind(trace, {}, "sgd")
     assert list(kinds) == list(traces.KINDS)
     assert kinds["other"] == {"Frobnicate": 0.5} and kinds["waiting"] == {"": 1.5}
+    assert kinds["add"] == {}
 
 
 @pytest.mark.slow

@@ -1,0 +1,131 @@
+"""The tables of training's speed, from the committed outputs of benchmarks/training.py and step_profile.py."""
+
+import json
+import pathlib
+
+from keras_resnet.commands import reports
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+STEPS = {
+    "imagenet": "A training step of ResNet-50 at 224, batch 16",
+    "cifar": "A training step of ResNet-20 at 32, batch 128",
+}
+STEP_COLUMNS = [
+    "| | pictures/s | x | share of the measured convolution peak | of its convolutions alone |",
+    "| --- | ---: | ---: | ---: | ---: |",
+]
+DEPTH_COLUMNS = [
+    "| | build, s | first step, s | second step, s | peak memory, GB |",
+    "| --- | ---: | ---: | ---: | ---: |",
+]
+CONTESTANTS = {
+    "keras": "keras.applications, `fit`",
+    "stock": "our network with Keras' batch normalisation, `fit`",
+    "flat": "our network written flat",
+    "ours": "**ours**",
+    "ours-no-onednn": "ours, without oneDNN's convolutions",
+    "ours-bfloat16": "**ours, mixed_bfloat16**",
+    "bound-float32": "ours, its convolutions and their gradients alone",
+    "bound-bfloat16": "ours, its convolutions and their gradients alone, bfloat16",
+    "ours-huge-pages": "ours, `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`",
+    "ours-kept-memory": "ours, memory kept between steps (glibc's `mmap_max=0`, `arena_max=1`, no trimming)",
+    "ours-caller-thread": "ours, `TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD=1`",
+    "ours-xla-pointwise": "ours, pointwise operations compiled by XLA (`--tf_xla_ops_to_cluster=PW`)",
+    "ours-xla-fusible": "ours, all that XLA fuses compiled by it (`--tf_xla_auto_jit=fusible`)",
+    "torch": "PyTorch, channels last",
+    "torch-compile": "PyTorch, channels last, torch.compile",
+}
+
+
+def speed(folder=ROOT / "benchmarks/results") -> str:
+    """The committed output of benchmarks/training.py: steps interleaved in one run, and the deepest network."""
+    lines = []
+    for path in sorted(folder.glob("*.json")):
+        recorded = json.loads(path.read_text("utf-8"))
+        log = f"[log]({path.relative_to(ROOT).as_posix()})"
+        for section in ("imagenet", "cifar"):
+            if section in recorded:
+                lines += ["", f"{STEPS[section]}{with_instructions(recorded)} ({log}):", ""]
+                lines += STEP_COLUMNS
+                results = recorded[section]["results"]
+                lines += [step_row(name, results) for name in results if "x" in results[name]]
+        if "depth" in recorded:
+            lines += [
+                "",
+                f"ResNet-1202, batch 16, {recorded['cores']} CPU cores ({log}):",
+                "",
+                *DEPTH_COLUMNS,
+            ]
+            lines += [
+                f"| {CONTESTANTS[name]} | {f['build_seconds']:.1f} | {f['first_seconds']:.0f} "
+                f"| {f['second_seconds']:.1f} | {f['peak_bytes'] / 1e9:.1f} |"
+                for name, f in recorded["depth"]["results"].items()
+                if "skipped" not in f
+            ]
+    return "\n".join(lines[1:]) or "No benchmark is committed yet."
+
+
+def with_instructions(recorded) -> str:
+    """Which CPU it was, where a log says."""
+    found = recorded.get("instructions")
+    return f", {recorded['cores']} CPU cores with {', '.join(found)}" if found else ""
+
+
+def step_row(name, results) -> str:
+    columns = (("pictures_per_second", ".1f"), ("x", ".2f"), ("of_peak", ".0%"))
+    cells = [figure(results, name, *column) for column in columns]
+    bound = results.get("bound-bfloat16" if "bfloat16" in name else "bound-float32", {}).get("x")
+    ours = name.startswith("ours") and bound
+    cells.append(f"{results[name]['x'] / bound:.0%}" if ours else "")
+    return f"| {CONTESTANTS[name]} | {' | '.join(cells)} |"
+
+
+def profile(folder=ROOT / "benchmarks/results") -> str:
+    """The committed outputs of benchmarks/step_profile.py, a column each: shares of a step."""
+    paths = sorted(folder.glob("profile-*.json"))
+    runs = [json.loads(path.read_text("utf-8")) for path in paths]
+    heading, milliseconds = [], []
+    for path, run in zip(paths, runs, strict=True):
+        what = run["profile"]
+        precision = what["precision"].removeprefix("mixed_")
+        heading.append(f"[{what['model']}, batch {what['batch_size']}, {precision}]({link(path)})")
+        milliseconds.append(f"{1e3 * run['seconds']:.0f}")
+    kinds = {kind: [] for kind in runs[0]["kinds"]}
+    for run in runs:
+        for kind, kernels in run["kinds"].items():
+            kinds[kind].append(f"{sum(kernels.values()) / run['seconds']:.1%}")
+    machines = sorted({with_instructions(run).removeprefix(", ") for run in runs})
+    rows = [(kind, *cells) for kind, cells in kinds.items()]
+    rows.append(("the step, ms", *milliseconds))
+    return "\n".join(
+        [
+            f"{'; '.join(machines)}:",
+            "",
+            *reports.markdown(["", *heading], rows, "l" + "r" * len(runs)),
+        ]
+    )
+
+
+def attempts(path=ROOT / "benchmarks/results/attempts-avx512_bf16.json") -> str:
+    """The committed output of benchmarks/training.py --sections=attempts."""
+    recorded = json.loads(path.read_text("utf-8"))
+    ran = recorded["attempts"]["results"]
+    rows = [
+        (CONTESTANTS[name], f"{figures['cpu_x']:.2f}", f"{figures['of_bound_cpu']:.0%}")
+        for name, figures in ran.items()
+        if "cpu_x" in figures
+    ]
+    title = f"{STEPS['cifar']}{with_instructions(recorded)} ([log]({link(path)})):"
+    heading = ["in seconds of the CPU", "x", "its convolutions alone"]
+    return "\n".join([title, "", *reports.markdown(heading, rows, "lrr")])
+
+
+def link(path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def figure(results, name, key, spec) -> str:
+    """A cell; empty where the contestant took no part."""
+    found = results.get(name, {}).get(key)
+    return "" if found is None else format(found, spec)
