@@ -74,7 +74,9 @@ flags.DEFINE_string(
 flags.DEFINE_list("weights", [], "figure7, table3 to table5: files of weights, or published names.")
 flags.DEFINE_string("workdir", "runs/reproduce", "Folder for runs and results.")
 flags.DEFINE_enum("training", "paper", ["paper", "short"], "table6, figure6: cifar10.py's preset.")
-flags.DEFINE_list("networks", list(cifar.NETWORKS), "table6, figure6, mnist: which are trained.")
+flags.DEFINE_list(
+    "networks", [], "table6, figure6, mnist: which are trained; default: the item's."
+)
 flags.DEFINE_integer("seeds", 1, "Of what is trained: runs of each network.", lower_bound=1)
 flags.DEFINE_enum(
     "precision",
@@ -183,10 +185,8 @@ def of_small_pictures(item, workdir):
             "TensorFlow Datasets"
         )
     need("data", words)
-    names = FLAGS.networks
-    if not FLAGS["networks"].present:
-        module = mnist if item == "mnist" else cifar
-        names = list(module.QUICK_NETWORKS if FLAGS.quick else module.NETWORKS)
+    module = mnist if item == "mnist" else cifar
+    names = FLAGS.networks or (module.QUICK_NETWORKS if FLAGS.quick else module.NETWORKS)
     for name in names:
         applications.get(name)  # an unknown name before hours of training
     source = sources.load(FLAGS.data)

@@ -72,22 +72,6 @@ def table_6(of: runs.Runs) -> dict:
 
 
 def figure_6(of: runs.Runs) -> dict:
-    """Trains what is not trained yet, draws the errors over the steps, dashed in training and solid on the test, mean
-    over the seeds, and writes the item."""
-    trained = of.train()
-    curves = {name: of.curves(its) for name, its in trained.items()}
-    rows = [
-        {
-            "network": name,
-            "published": None,
-            "training error, % of the last epoch": f"{training[-1]:.2f}",
-            "test error, %": f"{test[-1]:.2f}",
-            "difference": None,
-            **runs.repeats(trained[name]),
-        }
-        for name, (_, training, test) in curves.items()
-    ]
+    """Trains what is not trained yet, writes the item and draws it; see `runs.figure`."""
     title = f"Figure 6: training on {pathlib.PurePath(of.data).name}"
-    held = report.write(of.workdir, "figure6", title, rows, quick=of.quick, align="lrrrrr")
-    runs.draw(curves, of.workdir / "figure6.png", f"{title}{' (quick)' if of.quick else ''}")
-    return held
+    return runs.figure(of, "figure6", title, "test")

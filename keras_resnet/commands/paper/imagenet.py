@@ -77,26 +77,10 @@ def table_2(of: runs.Runs) -> dict:
 
 
 def figure_4(of: runs.Runs) -> dict:
-    """Trains what is not trained yet, draws the errors over the steps, dashed in training and solid of the validation
-    pictures' centre crop, mean over the seeds, and writes the item."""
-    trained = of.train()
-    curves = {name: of.curves(its) for name, its in trained.items()}
-    rows = [
-        {
-            "network": name,
-            "published": None,
-            "training error, % of the last epoch": f"{training[-1]:.2f}",
-            "validation error, % of the centre crop": f"{held[-1]:.2f}",
-            "difference": None,
-            **runs.repeats(trained[name]),
-        }
-        for name, (_, training, held) in curves.items()
-    ]
+    """Trains what is not trained yet, writes the item and draws it; see `runs.figure`."""
     title = f"Figure 4: training on {pathlib.PurePath(of.data).name}"
-    held = report.write(of.workdir, "figure4", title, rows, quick=of.quick, align="lrrrrr")
-    path, title = of.workdir / "figure4.png", f"{title}{' (quick)' if of.quick else ''}"
-    runs.draw(curves, path, title, "validation")
-    return held
+    note = "The validation error is that of the centre crop; the residual networks have option A."
+    return runs.figure(of, "figure4", title, "validation", note)
 
 
 def _ten_crops(of, run):

@@ -68,5 +68,5 @@ def mnist(of: runs.Runs, parted: Parts) -> dict:
     held = report.write(
         of.workdir, "mnist", title, rows, quick=of.quick, align="lrrrrrrr", note=note
     )
-    runs.draw(curves, of.workdir / "mnist.png", f"{title}{' (quick)' if of.quick else ''}")
+    runs.draw(of, "mnist", title, curves, "test")
     return held

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from keras_resnet.commands.paper import pieces
+from keras_resnet.commands.paper import pieces, report
 from keras_resnet.evaluation import plots
 from keras_resnet.training import logs
 
@@ -82,22 +82,50 @@ def spread(errors: Sequence[float]) -> str:
     return f"{statistics.mean(errors):.2f}{deviation}"
 
 
-def draw(
-    curves: Mapping[str, tuple], path: pathlib.Path, title: str, evaluated: str = "test"
-) -> None:
-    """Draws errors over the steps as the paper's figures do: plain networks at the left, residual ones at the right.
+def figure(of: Runs, item: str, title: str, evaluated: str, note: str = "") -> dict:
+    """Trains what is not trained yet, writes the item and draws it: errors over the steps, mean over the seeds.
 
     Args:
-        curves: name, which begins with PlainNet or ResNet -> what `Runs.curves` gave.
-        path: of the PNG, written whole or not at all.
+        of: what is trained.
+        item: its name.
+        title: of table and drawing.
+        evaluated: what the pictures are called that each epoch is evaluated on.
+        note: a paragraph under the table.
+    """
+    trained = of.train()
+    curves = {name: of.curves(its) for name, its in trained.items()}
+    rows = [
+        {
+            "network": name,
+            "published": None,
+            "training error, % of the last epoch": f"{training[-1]:.2f}",
+            f"{evaluated} error, %": f"{held[-1]:.2f}",
+            "difference": None,
+            **repeats(trained[name]),
+        }
+        for name, (_, training, held) in curves.items()
+    ]
+    written = report.write(of.workdir, item, title, rows, quick=of.quick, align="lrrrrr", note=note)
+    draw(of, item, title, curves, evaluated)
+    return written
+
+
+def draw(of: Runs, item: str, title: str, curves: Mapping[str, tuple], evaluated: str) -> None:
+    """Draws ITEM.png, as the paper's figures are: plain networks at the left, residual ones at the right; dashed in
+    training, solid as evaluated.
+
+    Args:
+        of: what was trained.
+        item: its name.
         title: over both.
+        curves: name, which begins with PlainNet or ResNet -> what `Runs.curves` gave.
         evaluated: what the solid curves are of.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    figure.suptitle(title)
-    for axes, kind in zip(figure.subplots(1, 2, sharey=True), ("PlainNet", "ResNet"), strict=True):
+    canvas = Figure(figsize=(12, 4.5), layout="constrained")
+    canvas.suptitle(f"{title}{' (quick)' if of.quick else ''}", parse_math=False)
+    for axes, kind in zip(canvas.subplots(1, 2, sharey=True), ("PlainNet", "ResNet"), strict=True):
         for i, name in enumerate(name for name in curves if name.startswith(kind)):
             steps, training, held = curves[name]
             axes.plot(steps, training, f"C{i}--", linewidth=0.8)
@@ -107,7 +135,7 @@ def draw(
         axes.set(xlabel="step", ylabel="error, % (dashed: training)")
         axes.set_ylim(0, _top(curves.values()))
         axes.grid(alpha=0.3)
-    plots.save(figure, path)
+    plots.save(canvas, of.workdir / f"{item}.png")
 
 
 def _top(curves):

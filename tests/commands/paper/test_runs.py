@@ -38,10 +38,10 @@ def test_curves_are_means_over_the_seeds(of):
     assert (runs.spread([8.0]), runs.spread([8.0, 10.0])) == ("8.00", "9.00 +- 1.41")
 
 
-def test_the_drawing_has_room_for_the_ends(tmp_path):
+def test_the_drawing_has_room_for_the_ends(of, tmp_path):
     """A network that hardly learns, and one that learns well."""
     curves = {"PlainNet34": ([1, 2], [90.0, 80.0], [95.0, 85.0])}
-    runs.draw(curves, tmp_path / "a.png", "title")
+    runs.draw(of, "a", "title", curves, "test")
     assert runs._top(curves.values()) == 100
     assert runs._top([([1, 2], [9.0, 4.0], [8.0, 5.0])]) == 7.5
     assert Image.open(tmp_path / "a.png").size[0] > 1000
