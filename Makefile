@@ -56,7 +56,7 @@ campaign: $(VENV)/.installed-test
 
 # Every recipe's steps beside its reference's in PyTorch; `make readme` puts what is written on its page.
 trajectories: $(VENV)/.installed-test
-	$(PY) tests/trajectories/trajectory.py
+	$(PY) tests/trajectories/trajectory.py --write
 
 test-oldest: $(VENV)-oldest/.installed
 	$(VENV)-oldest/bin/python -m pytest -m "not slow" tests/weights/test_weights_kinds.py tests/weights/test_weights_trust.py tests/weights/test_weights_hostile.py tests/networks/test_models.py

@@ -32,13 +32,13 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import networks, pictures, rates, run
+from keras_resnet.commands import augmenting, networks, pictures, rates, run
 from keras_resnet.commands.progress import Progress, say
-from keras_resnet.data.augment import mixing, randaugment, windows
+from keras_resnet.data.augment import mixing
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
-from keras_resnet.training import logs, optimizers, runtime, strategies
+from keras_resnet.training import averaging, logs, optimizers, runtime, strategies
 
 FLAGS = flags.FLAGS
 run.define(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
@@ -51,26 +51,7 @@ flags.DEFINE_string(
 # --- devices
 run.define_devices()
 # --- pictures
-flags.DEFINE_integer("size", 224, "Pixels, the training windows' side.", lower_bound=32)
-flags.DEFINE_enum(
-    "window",
-    "scale",
-    ["scale", "area"],
-    "scale: shorter side from --low to --high, then a window (paper, 3.4); area: a window of "
-    "--area of the picture, of random shape (Szegedy 2015).",
-)
-flags.DEFINE_integer("low", 256, "scale: lowest shorter side, pixels.", lower_bound=1)
-flags.DEFINE_integer("high", 480, "scale: highest shorter side, pixels.", lower_bound=1)
-flags.DEFINE_float("area", 0.08, "area: smallest share of the picture.", 0.0, 1.0)
-flags.DEFINE_bool("antialias", False, "Average over all source pixels where a window shrinks.")
-flags.DEFINE_float(
-    "pca", 0.1, "Standard deviation of the colour noise (Krizhevsky 2012, 4.1).", 0.0
-)
-flags.DEFINE_float("jitter", 0.0, "Brightness, contrast, saturation by up to this share.", 0.0, 1.0)
-flags.DEFINE_float("randaugment", 0.0, "Magnitude, 0 to 10; 0: none (Cubuk 2020).", 0.0, 10.0)
-flags.DEFINE_integer("repeats", 1, "Times that a picture is in a batch (Hoffer 2020).", 1)
-flags.DEFINE_float("mixup", 0.0, "Beta's parameter; 0: none (Zhang 2018).", 0.0)
-flags.DEFINE_float("cutmix", 0.0, "Beta's parameter; 0: none (Yun 2019).", 0.0)
+augmenting.define()
 flags.DEFINE_integer("eval_size", 224, "Pixels, the side of evaluation's centre crop.", 32)
 flags.DEFINE_integer("eval_resize", 256, "Pixels, the shorter side that it is cut from.", 32)
 networks.define_interpolation("bilinear")
@@ -105,6 +86,13 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_float("clip", 0.0, "Longest gradient of the whole batch, L2 norm; 0: any.", 0.0)
 flags.DEFINE_float("ema", 0.0, "Share kept by the weights' moving average; 0: none.", 0.0, 0.999999)
+flags.DEFINE_integer(
+    "ema_every",
+    1,
+    "Updates between two of the average's; above 1 it is torchvision's: of the moving statistics too, and a copy "
+    "during the --warm_up.",
+    1,
+)
 # --- rate
 rates.define()
 # --- network
@@ -119,16 +107,12 @@ flags.DEFINE_float("stochastic_depth", 0.0, "Chance that the last branch is left
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
-    "model", "shortcut", "batch_size", "precision", "seed", "synchronized_bn", "size", "window", "low", "high",
-    "area", "antialias", "pca", "jitter", "randaugment", "mixup", "cutmix", "loss", "smoothing",
-    "threshold", "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema",
-    "zero_init_residual", "stochastic_depth",
+    "model", "shortcut", "batch_size", "precision", "seed", "synchronized_bn", "loss", "smoothing", "threshold",
+    "optimizer", "momentum", "nesterov", "weight_decay", "decay", "clip", "ema", "zero_init_residual",
+    "stochastic_depth",
 )  # fmt: skip
 # flag: (the flag and the value that it belongs to).
 BELONGS = {
-    "low": ("window", "scale"),
-    "high": ("window", "scale"),
-    "area": ("window", "area"),
     "threshold": ("loss", "binary"),
     "momentum": ("optimizer", "sgd"),
     "nesterov": ("optimizer", "sgd"),
@@ -165,8 +149,8 @@ def main() -> dict | None:
         batch_size=FLAGS.batch_size,
         size=FLAGS.size,
         seed=FLAGS.seed,
-        window=make_window(),
-        augment=randaugment.RandAugment(FLAGS.randaugment) if FLAGS.randaugment else None,
+        window=augmenting.window(),
+        augment=augmenting.of_each(),
         repeats=FLAGS.repeats,
         on_bad=left_out.add,
         decoder=stream.decoder(),
@@ -182,14 +166,14 @@ def main() -> dict | None:
     build = functools.partial(
         constructor, classes=len(feed.class_names), layers=layers, shortcut=FLAGS.shortcut
     )
-    colour = mixing.Colour(FLAGS.pca, FLAGS.jitter) if FLAGS.pca or FLAGS.jitter else None
-    mix = mixing.Mix(FLAGS.mixup, FLAGS.cutmix) if FLAGS.mixup or FLAGS.cutmix else None
+    colour, mix = augmenting.colour(), augmenting.mix()
     with devices.scope():
         net = build(input_shape=shape, classifier_activation=None)
         model = mixing.trained_with(
             net, shape, colour=colour is not None, mixed=mix is not None, kind=devices.model()
         )
         optimizer, loss = make_optimizer(), make_loss()
+        average = make_average(model, feed.steps_per_epoch)
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
         # Evaluation has a separate network where it needs other weights or sizes.
         same = FLAGS.eval_size == FLAGS.size and not FLAGS.ema
@@ -248,6 +232,7 @@ def main() -> dict | None:
             accuracy=accuracy,
             evaluate=evaluate,
             evaluation_model=None if same else evaluated,
+            average=average,
             called=feed.called,
             mend=feed.mend,
             chief=devices.chief,
@@ -261,7 +246,7 @@ def main() -> dict | None:
 
         # --- result
         if not same:
-            training.copy_weights(model, evaluated)
+            training.copy_weights(model, evaluated, average)
         tested = evaluate(lambda: None)
         values = evaluated.get_weights()
     if not devices.chief:
@@ -319,13 +304,11 @@ def main() -> dict | None:
 def check_flags():
     """Refuses flags that contradict each other, by name."""
     run.refuse_strays(BELONGS)
-    if FLAGS.window == "scale" and FLAGS.size > FLAGS.low:
+    augmenting.check()
+    if FLAGS.ema_every > 1 and not FLAGS.ema:
         raise ValueError(
-            f"--size={FLAGS.size} is larger than --low={FLAGS.low}: a window must fit into the "
-            "smallest picture; raise --low and --high, or take --window=area."
+            f"--ema_every={FLAGS.ema_every} is of an average: give --ema, what it keeps."
         )
-    if FLAGS.low > FLAGS.high:
-        raise ValueError(f"--low={FLAGS.low} is above --high={FLAGS.high}: exchange them.")
     if FLAGS.eval_size > FLAGS.eval_resize:
         raise ValueError(
             f"--eval_size={FLAGS.eval_size} is larger than --eval_resize={FLAGS.eval_resize}: a "
@@ -335,7 +318,7 @@ def check_flags():
 
 def make_optimizer():
     shared = {"global_clipnorm": FLAGS.clip or None}
-    if FLAGS.ema:
+    if FLAGS.ema and FLAGS.ema_every == 1:
         shared |= {"use_ema": True, "ema_momentum": FLAGS.ema}
     if FLAGS.optimizer == "lamb":
         optimizer = optimizers.Lamb(FLAGS.rate, decay=FLAGS.weight_decay, **shared)
@@ -360,16 +343,19 @@ def make_loss():
     return keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
-def make_window():
-    if FLAGS.window == "scale":
-        return windows.ScaleCrop(FLAGS.low, FLAGS.high, antialias=FLAGS.antialias)
-    return windows.RandomResizedCrop(scale=(FLAGS.area, 1.0), antialias=FLAGS.antialias)
+def make_average(model, steps_per_epoch):
+    if not FLAGS.ema or FLAGS.ema_every == 1:
+        return None
+    return averaging.Average(
+        model, FLAGS.ema, every=FLAGS.ema_every, epoch=steps_per_epoch, copied=FLAGS.warm_up
+    )
 
 
 def fingerprint(feed):
-    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING} | rates.agreed()
+    agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    agreed |= augmenting.agreed() | rates.agreed()
     # Absent from checkpoints of before these flags and of --shortcut, and None in those since where they say the same.
-    agreed["--repeats"] = None if FLAGS.repeats == 1 else FLAGS.repeats
+    agreed["--ema_every"] = None if FLAGS.ema_every == 1 else FLAGS.ema_every
     agreed["--decayed"] = None if FLAGS.decayed == "kernels" else FLAGS.decayed
     agreed["--momentum_correction"] = FLAGS.momentum_correction or None
     agreed["decoder"] = None if stream.decoder() == "tensorflow" else stream.decoder()

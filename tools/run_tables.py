@@ -278,12 +278,12 @@ def reproduced(item, folder=RESULTS / "reproduce") -> str:
 
 def trajectories(path=ROOT / "recipes/results/trajectories.json") -> str:
     """The committed output of `make trajectories`: the largest relative differences over all steps."""
-    columns = ("loss", "gradient_norm", "weights", "moving_mean", "moving_variance")
+    columns = ("loss", "gradient_norm", "weights", "moving_mean", "moving_variance", "average")
     lines = [
         f"| preset | steps | {' | '.join(name.replace('_', ' ') for name in columns)} |",
         f"| --- | ---: |{' ---: |' * len(columns)}",
     ]
     for name, row in json.loads(path.read_text("utf-8")).items():
-        cells = " | ".join(f"{row[column]:.0e}" for column in columns)
+        cells = " | ".join(f"{row[column]:.0e}" if column in row else "" for column in columns)
         lines.append(f"| `{name}` | {row['steps']}, {row['precision']} | {cells} |")
     return "\n".join(lines)

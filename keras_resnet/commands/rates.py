@@ -12,6 +12,7 @@ BINDING = ("schedule", "rate", "boundaries", "patience", "warm_up", "warm_up_rat
 BELONGS = {
     "boundaries": ("schedule", "steps"),
     "patience": ("schedule", "plateau"),
+    "cosine_from": ("schedule", "stepped_cosine"),
     "lowest_rate": ("schedule", "stepped_cosine"),
     "rate_every": ("schedule", "stepped_cosine"),
 }
@@ -23,13 +24,16 @@ def define() -> None:
         "schedule",
         "plateau",
         ["constant", "steps", "cosine", "stepped_cosine", "plateau"],
-        "How the rate goes; stepped_cosine: as timm's, which moves once an epoch.",
+        "How the rate goes; stepped_cosine: as timm's and torchvision's, which moves once an epoch.",
     )
     flags.DEFINE_float("rate", 0.1, "Highest learning rate.", 0.0)
     flags.DEFINE_list("boundaries", [], "steps: those from which the rate is a tenth.")
     flags.DEFINE_integer("patience", 5, "plateau: evaluations without a better error.", 1)
     flags.DEFINE_integer("rate_every", 1, "stepped_cosine: updates between two moves.", 1)
     flags.DEFINE_float("lowest_rate", 0.0, "stepped_cosine: where it ends.", 0.0)
+    flags.DEFINE_integer(
+        "cosine_from", 0, "stepped_cosine: update at which the cosine begins; timm: 0.", 0
+    )
     flags.DEFINE_integer("warm_up", 0, "Updates in front, from --warm_up_rate in a line.", 0)
     flags.DEFINE_float("warm_up_rate", 0.0, "Where the warm-up begins.", 0.0)
 
@@ -51,6 +55,7 @@ def controller() -> schedules.Controller:
                 lowest=FLAGS.lowest_rate,
                 warm_up=FLAGS.warm_up,
                 start=FLAGS.warm_up_rate,
+                begin=FLAGS.cosine_from,
             )
         )
     schedule = {
@@ -74,4 +79,5 @@ def agreed() -> dict:
         found["--steps"] = FLAGS.steps
     for name in ("rate_every", "lowest_rate"):
         found[f"--{name}"] = getattr(FLAGS, name) if stepped else None
+    found["--cosine_from"] = FLAGS.cosine_from or None
     return found

@@ -103,6 +103,12 @@ def generator(seed: int, step: int, position: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key))
 
 
+def of(generator: np.random.Generator, count: int) -> np.ndarray:
+    """`count` numbers inside (0, 1), float64, of a generator's raw stream, which NumPy promises to keep."""
+    bits = generator.bit_generator.random_raw(count)
+    return ((bits >> np.uint64(11)) + 0.5) * 2.0**-53
+
+
 def holdout(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Splits `labels` [N] by class: (indices of the rest, of `count` held out), int64, ascending.
 

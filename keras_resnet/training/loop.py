@@ -22,6 +22,7 @@ from etils import epath
 
 from keras_resnet.networks import layers
 from keras_resnet.training import checkpoints, logs, model_weights, waiting
+from keras_resnet.training.averaging import Average
 from keras_resnet.training.interrupts import Interrupts
 from keras_resnet.training.logs import Epoch
 from keras_resnet.training.measures import Figures, Measures, error_of, of_classifier
@@ -58,6 +59,7 @@ def fit(
     measures: Measures | None = None,
     evaluate: Callable[[Callable[[], None]], Any] | None = None,
     evaluation_model: keras.Model | None = None,
+    average: Average | None = None,
     evaluated: str = "holdout",
     called: str | None = None,
     unit: str = "images",
@@ -90,8 +92,9 @@ def fit(
             after_batch after each of its batches (see `evaluation.count`), where a signal may end the run with a
             checkpoint. The controller is given the error. The same figure decides in each.
         evaluation_model: the network that `evaluate` reads, where that is not `model` itself: of the same layers, with
-            separate variables. Before each evaluation it is given the weights of `copy_weights`. Needed where the
-            optimizer keeps an average of the weights.
+            separate variables. Before each evaluation it is given the weights of `copy_weights`. Needed where
+            there is an average of the weights, this one or the optimizer's.
+        average: of `model`, brought up after the updates at which it is due.
         evaluated: what those examples are called in metrics.jsonl.
         called: what they are called in sentences; default: the same.
         unit: what the examples are called in the log's "<unit>_per_second".
@@ -132,7 +135,7 @@ def fit(
     measures.compile(model, optimizer)
     optimizer.build(model.trainable_variables)
     if evaluate:
-        model_weights.check_separate(model, evaluation_model)
+        model_weights.check_separate(model, evaluation_model, average)
     run = _Run(
         net=model,
         metrics=metrics,
@@ -144,6 +147,7 @@ def fit(
         fingerprint=fingerprint,
         evaluate=evaluate,
         evaluation_model=evaluation_model,
+        average=average,
         evaluated=evaluated,
         called=called,
         unit=unit,
@@ -195,6 +199,7 @@ class _Run(keras.callbacks.CallbackList):
     fingerprint: dict
     evaluate: Callable | None
     evaluation_model: keras.Model | None
+    average: Average | None
     evaluated: str
     called: str | None
     unit: str
@@ -210,7 +215,9 @@ class _Run(keras.callbacks.CallbackList):
         self.loss = self.net.metrics[0]
         summing = (self.loss, *self.metrics.values())
         self.sums = self.each([variable for metric in summing for variable in metric.variables])
-        self.state = State(self.workdir, self.net, self.sums, self.controller, self.fingerprint)
+        self.state = State(
+            self.workdir, self.net, self.sums, self.controller, self.fingerprint, self.average
+        )
         self.interrupts = Interrupts(self.together)
         self.step = self.saved_step = 0
         self.rate = None
@@ -270,14 +277,10 @@ class _Run(keras.callbacks.CallbackList):
 
     # --- what Keras' fit calls
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, *_, **__):
         pass
 
-    def on_train_end(self, logs=None):
-        pass
-
-    def on_train_batch_begin(self, batch, logs=None):
-        pass
+    on_train_end = on_train_batch_begin = on_train_begin
 
     def on_epoch_begin(self, epoch, logs=None):
         # fit has set to zero the metrics it knows of, and before the first step that is not all.
@@ -288,6 +291,9 @@ class _Run(keras.callbacks.CallbackList):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
+        if self.average and self.average.due(self.step):
+            self._sync()
+            self.average.update(self.step)
         self.losses.append((self.step, self.rate, logs["loss"]))
         within = self.step % self.steps_per_epoch
         ending = within == 0 or self.step == self.steps
@@ -379,7 +385,7 @@ class _Run(keras.callbacks.CallbackList):
         if self.evaluate:
             # Never by weights lent to `net`: a signal in the evaluation saves what `net` holds.
             if self.evaluation_model is not None:
-                model_weights.copy_weights(self.net, self.evaluation_model)
+                model_weights.copy_weights(self.net, self.evaluation_model, self.average)
             found = self.evaluate(self._stop_if_asked)
             figures = found if isinstance(found, Figures) else found.figures
             row |= figures.row(self.evaluated)

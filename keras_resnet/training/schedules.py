@@ -78,12 +78,13 @@ def stepped_cosine(
     lowest: float = 0.0,
     warm_up: int = 0,
     start: float = 0.0,
+    begin: int = 0,
 ) -> Schedule:
-    """From `peak` down to `lowest` along half a cosine, but moving at every `every`-th step alone: timm's cosine where
-    it is stepped at the end of each epoch.
+    """From `peak` down to `lowest` along half a cosine, but moving at every `every`-th step alone: a cosine that is
+    stepped at the end of each epoch.
 
-    Unlike `warm_up`, the line in front aims at `peak` itself, as in timm, and the cosine goes on from where it has come
-    by then.
+    Unlike `warm_up`, the line in front aims at `peak` itself. In timm the cosine goes on from where it has come by
+    then; in torch.optim, where it follows the warm-up in a SequentialLR, it begins there.
 
     Args:
         peak: the highest rate.
@@ -92,21 +93,22 @@ def stepped_cosine(
         lowest: at least 0.
         warm_up: steps of a line from `start` up to `peak`, at least 0.
         start: where it begins.
+        begin: step at which the cosine begins, at least 0: it is at `peak` until then.
 
     Raises:
-        ValueError: `steps` or `every` below 1, or `warm_up` below 0.
+        ValueError: `steps` or `every` below 1, or `warm_up` or `begin` below 0.
     """
-    if min(steps, every) < 1 or warm_up < 0:
+    if min(steps, every) < 1 or min(warm_up, begin) < 0:
         raise ValueError(
-            "A stepped cosine takes at least 1 step, moves after at least 1, and warms up for at least 0; got "
-            f"{steps}, {every} and {warm_up}."
+            "A stepped cosine takes at least 1 step, moves after at least 1, warms up for at least 0 and begins at 0 "
+            f"or later; got {steps}, {every}, {warm_up} and {begin}."
         )
 
     def rate(step):
         step = step // every * every
         if step < warm_up:
             return start + (peak - start) * step / warm_up
-        share = min(1.0, step / steps)
+        share = min(1.0, max(0, step - begin) / max(1, steps - begin))
         return lowest + (peak - lowest) * 0.5 * (1 + math.cos(math.pi * share))
 
     return rate

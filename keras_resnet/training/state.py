@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from keras_resnet.training import checkpoints
+from keras_resnet.training.averaging import Average
 from keras_resnet.training.checkpoints import Checkpoint
 from keras_resnet.training.schedules import Controller
 from keras_resnet.training.sums import Sums
@@ -24,6 +25,7 @@ class State:
         sums: of the running epoch's metrics.
         controller: of the rate.
         fingerprint: JSON object, name -> value: what must be the same in a run that goes on.
+        average: of the weights, if there is one.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class State:
         sums: Sums,
         controller: Controller,
         fingerprint: dict,
+        average: Average | None = None,
     ):
         self._workdir, self._model, self._sums = workdir, model, sums
-        self._controller, self._fingerprint = controller, fingerprint
+        self._controller, self._fingerprint, self._average = controller, fingerprint, average
 
     def newest(
         self, steps: int, together: Callable[[list[bool]], list[bool]] | None = None
@@ -109,6 +112,7 @@ class State:
             "trainable": self._model.trainable_variables,
             "other": self._model.non_trainable_variables,
             "optimizer": self._model.optimizer.variables,
+            "average": self._average.variables if self._average else [],
         }
         return {f"{group}/{i}": v for group, held in groups.items() for i, v in enumerate(held)}
 

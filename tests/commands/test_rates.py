@@ -11,7 +11,7 @@ from keras_resnet.commands import rates
 def given(monkeypatch, **changed):
     flags = {
         "steps": 1000, "schedule": "plateau", "rate": 0.1, "boundaries": [], "patience": 5, "rate_every": 1,
-        "lowest_rate": 0.0, "warm_up": 0, "warm_up_rate": 0.0,
+        "lowest_rate": 0.0, "cosine_from": 0, "warm_up": 0, "warm_up_rate": 0.0,
     }  # fmt: skip
     assert not changed.keys() - flags
     monkeypatch.setattr(rates, "FLAGS", types.SimpleNamespace(**{**flags, **changed}))
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_before_a_flag_agrees(monkeypatch):
     """Flags that came later are None, as of a file without them, where they make no difference."""
     given(monkeypatch, schedule="cosine")
     agreed = rates.agreed()
-    assert {name for name, value in agreed.items() if value is None} == {"--rate_every", "--lowest_rate"}  # fmt: skip
+    assert {name for name, value in agreed.items() if value is None} == {"--rate_every", "--lowest_rate", "--cosine_from"}  # fmt: skip
     assert agreed["--steps"] == 1000 and agreed["--rate"] == 0.1
     given(monkeypatch, schedule="plateau")
     assert "--steps" not in rates.agreed()

@@ -59,22 +59,24 @@ def last_line(ended):
 # Everything that a checkpoint has to hold, and every draw there is.
 EVERYTHING = (
     "--steps=14", "--schedule=plateau", "--patience=1", "--ema=0.9", "--mixup=0.2", "--cutmix=1",
-    "--jitter=0.4", "--randaugment=6", "--stochastic_depth=0.2", "--smoothing=0.1", "--clip=1",
-    "--warm_up=3", "--checkpoint_seconds=0",
+    "--jitter=0.4", "--randaugment=6", "--trivialaugment", "--erasing=0.5", "--stochastic_depth=0.2",
+    "--smoothing=0.1", "--clip=1", "--warm_up=3", "--checkpoint_seconds=0",
 )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_killed_at_random_steps_it_ends_with_the_same_weights(pictures, tmp_path):
+@pytest.mark.parametrize("average", [(), ("--ema_every=2",)], ids=["keras", "torchvision"])
+def test_killed_at_random_steps_it_ends_with_the_same_weights(average, pictures, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    final = last_line(begin(whole, pictures, *EVERYTHING).wait())
+    asked = (*EVERYTHING, *average)
+    final = last_line(begin(whole, pictures, *asked).wait())
     rows = logs.rows(whole / "run")
     assert len({row["rate"] for row in rows if "rate" in row}) > 2  # the plateau has had its say
     moments = sorted(random.sample(range(1, 13), 3))
     for moment in moments:
-        ended = begin(killed, pictures, *EVERYTHING).kill_at(killed / "run", moment)
+        ended = begin(killed, pictures, *asked).kill_at(killed / "run", moment)
         assert ended.code == -signal.SIGKILL, (moments, ended.err)
-    again = last_line(begin(killed, pictures, *EVERYTHING).wait())
+    again = last_line(begin(killed, pictures, *asked).wait())
     assert again | {"seconds": 0} == final | {"seconds": 0}, moments
     assert log(killed / "run") == log(whole / "run"), moments
 
@@ -265,6 +267,7 @@ def test_pictures_to_evaluate_on_without_classes_are_refused_before_training(pic
         (["--schedule=steps"], "--schedule=steps needs --boundaries"),
         (["--area=0.5"], "--area belongs to --window=area"),
         (["--optimizer=lamb", "--nesterov"], "--nesterov belongs to --optimizer=sgd"),
+        (["--ema_every=32"], "--ema_every=32 is of an average: give --ema"),
         (["--threshold=0.2"], "--threshold belongs to --loss=binary"),
         (["--zone=europe-west4"], "--zone belongs to --strategy=tpu"),
         (["--size=64"], "--size=64 is larger than --low=36"),
@@ -307,7 +310,8 @@ def test_changed_flag_is_refused_on_resuming(pictures, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "preset",
-    ["paper_2015", "goyal_90", "torchvision_v1"] + [f"strikes_back_a{i}" for i in (1, 2, 3)],
+    ["paper_2015", "goyal_90", "torchvision_v1", "torchvision_v2", "nvidia_250"]
+    + [f"strikes_back_a{i}" for i in (1, 2, 3)],
 )
 def test_presets_are_readable_and_published(preset, tmp_path):
     """Each is a whole, uncontradictory command: with the smallest net it trains a step of noise."""
@@ -315,9 +319,26 @@ def test_presets_are_readable_and_published(preset, tmp_path):
     text = flagfile.read_text()
     assert text.startswith("# ") and "%" in text  # source and expected accuracy
     flags = (f"--flagfile={flagfile}", "--data=fake", f"--workdir={tmp_path / 'run'}", "--steps=1",
-             "--batch_size=10", "--model=ResNet18", "--size=64", "--eval_size=64", "--eval_resize=64")  # fmt: skip
+             "--batch_size=12", "--model=ResNet18", "--size=64", "--eval_size=64", "--eval_resize=64")  # fmt: skip
     ended = child.Child(tmp_path / "out", child.run_recipe, *flags, recipe=RECIPE).wait()
     assert last_line(ended)["steps"] == 1
+
+
+def test_torchvision_v2_is_its_command_line():
+    """torchvision's references/classification, of 8 processes with 128 pictures each."""
+    text = (ROOT / "recipes/flagfiles/torchvision_v2.flags").read_text()
+    flags = dict(line[2:].split("=") for line in text.splitlines() if line[:2] == "--" and "=" in line)  # fmt: skip
+    an_epoch = 1_281_167 // (8 * 128)
+    numbers = {
+        "batch_size": 8 * 128, "steps": 600 * an_epoch, "rate_every": an_epoch, "warm_up": 5 * an_epoch,
+        "cosine_from": 5 * an_epoch, "rate": 0.5, "warm_up_rate": 0.01 * 0.5, "weight_decay": 2e-5, "size": 176,
+        "eval_size": 224, "eval_resize": 232, "mixup": 0.2, "cutmix": 1.0, "smoothing": 0.1, "erasing": 0.1,
+        "repeats": 4, "momentum": 0.9, "ema_every": 32,
+    }  # fmt: skip
+    assert {name: float(flags[name]) for name in numbers} == numbers
+    alpha = (1 - 0.99998) * 8 * 128 * 32 / 600
+    assert float(flags["ema"]) == pytest.approx(1 - alpha, rel=1e-12)
+    assert "--trivialaugment\n" in text and flags["decayed"] == "all_but_norms"
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,36 @@ def test_stepped_cosine_is_timm_s_when_stepped_at_the_end_of_each_epoch(warm_up)
         reference.step(epoch + 1)
 
 
-@pytest.mark.parametrize("wrong", [(0, 1, 0), (9, 0, 0), (9, 1, -1)])
+def test_stepped_cosine_is_torch_s_behind_a_warm_up():
+    """torchvision's LinearLR, then CosineAnnealingLR, at 7 steps an epoch, to the last."""
+    torch = pytest.importorskip("torch", reason="the reference runs in PyTorch")
+    found = torch.optim.lr_scheduler
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    reference = found.SequentialLR(
+        optimizer,
+        [found.LinearLR(optimizer, 0.01, total_iters=5), found.CosineAnnealingLR(optimizer, T_max=15)],
+        milestones=[5],
+    )  # fmt: skip
+    rate = schedules.stepped_cosine(0.5, 140, 7, warm_up=35, start=0.005, begin=35)
+    for epoch in range(20):
+        got = [rate(step) for step in range(7 * epoch, 7 * epoch + 7)]
+        np.testing.assert_allclose(got, optimizer.param_groups[0]["lr"], rtol=1e-12)
+        optimizer.step()
+        reference.step()
+
+
+def test_stepped_cosine_is_nvidia_s_of_a_warm_up_that_ends_at_the_rate():
+    """Epoch e of 8 has (e + 1) / 8 of the rate; the cosine begins at the whole of it, in the ninth."""
+    rate = schedules.stepped_cosine(2.0, 250, 1, warm_up=7, start=0.25, begin=8)
+    wanted = [2 * (e + 1) / 8 if e < 8 else 1 + np.cos(np.pi * (e - 8) / 242) for e in range(250)]
+    np.testing.assert_allclose([rate(epoch) for epoch in range(250)], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 0, 0), (9, 0, 0, 0), (9, 1, -1, 0), (9, 1, 0, -1)])
 def test_stepped_cosine_refuses(wrong):
-    steps, every, warm_up = wrong
+    steps, every, warm_up, begin = wrong
     with pytest.raises(ValueError, match="at least 1 step"):
-        schedules.stepped_cosine(0.1, steps, every, warm_up=warm_up)
+        schedules.stepped_cosine(0.1, steps, every, warm_up=warm_up, begin=begin)
 
 
 def by_hand(errors, patience, factor, improvement):

@@ -149,19 +149,19 @@ def mix(pictures: Any, blend: Any, box: Any) -> Any:
 
     Args:
         pictures: [B,H,W,C], B even.
-        blend: float32 [B]; box: float32 [B,4], as `Mix.draw`.
+        blend: floating [B]; box: float32 [B,4], as `Mix.draw`.
 
     Returns:
-        float32 [B,H,W,C].
+        [B,H,W,C], in the dtype of `blend`.
     """
-    x = ops.cast(pictures, "float32")
+    blend, box = ops.convert_to_tensor(blend)[:, None, None, None], ops.convert_to_tensor(box)
+    x = ops.cast(pictures, blend.dtype)
     _, height, width, _ = x.shape
     partner = _neighbours(x)
-    blend, box = ops.convert_to_tensor(blend)[:, None, None, None], ops.convert_to_tensor(box)
     y = ops.arange(height, dtype="float32")[None, :, None, None]
     x_ = ops.arange(width, dtype="float32")[None, None, :, None]
     top, left, bottom, right = (box[:, i, None, None, None] for i in range(4))
-    inside = ops.cast((y >= top) & (y < bottom) & (x_ >= left) & (x_ < right), "float32")
+    inside = ops.cast((y >= top) & (y < bottom) & (x_ >= left) & (x_ < right), x.dtype)
     weight = (1 - inside) * blend
     return weight * x + (1 - weight) * partner
 

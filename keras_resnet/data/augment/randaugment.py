@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from keras_resnet.data import draws
+
 FILL = (124, 116, 104)  # ImageNet's mean colour, where an operation looks beyond the border
 PROBABILITY = 0.5  # that a chosen operation is done
 TOP = 10  # the magnitude at which an operation is at its strongest
@@ -76,8 +78,7 @@ class RandAugment:
         Takes 5 * `layers` raw 64-bit numbers of the generator's bit stream, whatever comes of them:
         the stream is what NumPy promises to keep from version to version.
         """
-        bits = generator.bit_generator.random_raw(_DRAWS * self.layers).reshape(-1, _DRAWS)
-        uniform = ((bits >> np.uint64(11)) + 0.5) * 2.0**-53  # inside (0, 1)
+        uniform = draws.of(generator, _DRAWS * self.layers).reshape(-1, _DRAWS)
         drawn = []
         for which, done, noise, sign, resample in uniform.tolist():
             if done >= PROBABILITY:

@@ -95,19 +95,20 @@ def targets(
     smoothing: float = 0.0,
     threshold: float | None = None,
 ) -> np.ndarray:
-    """int [B] -> float32 [B,classes]: smoothed, then mixed with the neighbours'.
+    """int [B] -> float32 [B,classes], or of the dtype of `own`: smoothed, then mixed with the neighbours'.
 
     Args:
         labels: integers in 0..classes-1.
         classes: how many.
-        own: float32 [B], the weight of a picture's label beside its neighbour's (`mixing.Mix.draw`), or None.
+        own: floating [B], the weight of a picture's label beside its neighbour's (`mixing.Mix.draw`), or None.
         smoothing: in [0, 1): taken from the label and spread over all classes (Szegedy 2016, 7).
         threshold: None, or: targets above it become 1, the others 0 (Wightman 2021, for the binary
             cross-entropy).
     """
+    dtype = np.dtype(np.float32) if own is None else own.dtype
     places = np.asarray(labels)[:, None] == np.arange(classes)
-    dense = places.astype(np.float32) * (1 - smoothing) + np.float32(smoothing / classes)
+    dense = places.astype(dtype) * (1 - smoothing) + dtype.type(smoothing / classes)
     if own is not None:
         partners = dense.reshape(-1, 2, classes)[:, ::-1].reshape(-1, classes)
         dense = own[:, None] * dense + (1 - own[:, None]) * partners
-    return dense if threshold is None else (dense > threshold).astype(np.float32)
+    return dense if threshold is None else (dense > threshold).astype(dtype)
