@@ -39,13 +39,13 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import run, verbs
+from keras_resnet.commands import run, teachers, verbs
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import augment, dataset, draws
 from keras_resnet.data.feeds import in_memory
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.fronts import Preprocessing
-from keras_resnet.training import logs, optimizers, runtime, schedules
+from keras_resnet.training import distillation, logs, optimizers, runtime, schedules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -73,6 +73,7 @@ flags.DEFINE_bool("flip", True, "Mirror half of the pictures.")
 flags.DEFINE_bool(
     "per_pixel_mean", False, "Subtract the paper's per-pixel mean instead of the channels'."
 )
+teachers.define()
 flags.DEFINE_integer(
     "holdout", 0, "Training pictures to hold out and evaluate after each epoch.", lower_bound=0
 )
@@ -105,6 +106,12 @@ def main() -> dict:
         raise ValueError(
             "--holdout and --test_each_epoch: each epoch is evaluated on one of the two; leave one out."
         )
+    teachers.check()
+    if FLAGS.teacher and FLAGS.per_pixel_mean:
+        raise ValueError(
+            "--per_pixel_mean is subtracted before the pictures come to both networks, and --teacher takes raw ones: "
+            "leave one of them out."
+        )
     constructor = applications.get(FLAGS.model)
     controller = rate_controller()
     workdir = run.make_workdir()
@@ -131,6 +138,11 @@ def main() -> dict:
         constructor, classes=classes, preprocessing=scaling, shortcut=FLAGS.shortcut
     )
     model = build(input_shape=shape, classifier_activation=None)
+    teacher, loss = teachers.teacher(source.class_names, shape), None
+    if teacher:
+        model = distillation.taught()(model.input, model.output, name=model.name)
+        model.learn_from(teacher)
+        loss = distillation.Divergence(FLAGS.temperature)
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
     # --- training
@@ -166,7 +178,8 @@ def main() -> dict:
         batch_size=FLAGS.batch_size,
         controller=controller,
         workdir=workdir,
-        fingerprint=fingerprint(train, shape, classes),
+        fingerprint=fingerprint(train, shape, classes) | teachers.agreed(teacher),
+        loss=loss,
         evaluate=None if each_epoch is None else functools.partial(count_of, each_epoch),
         evaluated="epoch_test" if FLAGS.test_each_epoch else "holdout",
         called="test" if FLAGS.test_each_epoch else None,

@@ -32,13 +32,13 @@ import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
-from keras_resnet.commands import augmenting, networks, pictures, rates, run
+from keras_resnet.commands import augmenting, networks, pictures, rates, run, teachers
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data.augment import mixing
 from keras_resnet.data.feeds import stream
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.layers import Layers
-from keras_resnet.training import averaging, logs, optimizers, runtime, strategies
+from keras_resnet.training import averaging, distillation, logs, optimizers, runtime, strategies
 
 FLAGS = flags.FLAGS
 run.define(model="ResNet50", steps=600_000, batch_size=256, precisions=runtime.PRECISIONS)
@@ -67,6 +67,7 @@ flags.DEFINE_float(
     "smoothing", 0.0, "Share of a label spread over all (Szegedy 2016, 7).", 0.0, 0.99
 )
 flags.DEFINE_float("threshold", None, "binary: targets above it count as 1.", 0.0, 1.0)
+teachers.define()
 # --- updates
 flags.DEFINE_enum("optimizer", "sgd", ["sgd", "lamb"], "SGD with momentum, or LAMB (You 2019).")
 flags.DEFINE_float("momentum", 0.9, "sgd: share of the step before.", 0.0, 1.0)
@@ -168,10 +169,15 @@ def main() -> dict | None:
     )
     colour, mix = augmenting.colour(), augmenting.mix()
     with devices.scope():
+        teacher = teachers.teacher(feed.class_names, shape)
         net = build(input_shape=shape, classifier_activation=None)
-        model = mixing.trained_with(
-            net, shape, colour=colour is not None, mixed=mix is not None, kind=devices.model()
+        seen_by = functools.partial(
+            mixing.trained_with, shape=shape, colour=colour is not None, mixed=mix is not None
         )
+        kind = devices.model()
+        model = seen_by(net, kind=distillation.taught(kind) if teacher else kind)
+        if teacher:
+            model.learn_from(seen_by(teacher))  # of the same draws the same views
         optimizer, loss = make_optimizer(), make_loss()
         average = make_average(model, feed.steps_per_epoch)
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
@@ -227,7 +233,7 @@ def main() -> dict | None:
             batch_size=FLAGS.batch_size,
             controller=controller,
             workdir=workdir,
-            fingerprint=fingerprint(feed),
+            fingerprint=fingerprint(feed) | teachers.agreed(teacher),
             loss=loss,
             accuracy=accuracy,
             evaluate=evaluate,
@@ -305,6 +311,7 @@ def check_flags():
     """Refuses flags that contradict each other, by name."""
     run.refuse_strays(BELONGS)
     augmenting.check()
+    teachers.check(contrary=("loss", "smoothing", "threshold"))
     if FLAGS.ema_every > 1 and not FLAGS.ema:
         raise ValueError(
             f"--ema_every={FLAGS.ema_every} is of an average: give --ema, what it keeps."
@@ -338,6 +345,8 @@ def make_optimizer():
 
 
 def make_loss():
+    if FLAGS.teacher:
+        return distillation.Divergence(FLAGS.temperature)
     if FLAGS.loss == "binary":
         return keras.losses.BinaryCrossentropy(from_logits=True)
     return keras.losses.CategoricalCrossentropy(from_logits=True)

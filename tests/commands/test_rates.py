@@ -52,7 +52,8 @@ def test_a_checkpoint_of_before_a_flag_agrees(monkeypatch):
     """Flags that came later are None, as of a file without them, where they make no difference."""
     given(monkeypatch, schedule="cosine")
     agreed = rates.agreed()
-    assert {name for name, value in agreed.items() if value is None} == {"--rate_every", "--lowest_rate", "--cosine_from"}  # fmt: skip
+    later = {"--rate_every", "--lowest_rate", "--cosine_from"}
+    assert {name for name, value in agreed.items() if value is None} == later
     assert agreed["--steps"] == 1000 and agreed["--rate"] == 0.1
     given(monkeypatch, schedule="plateau")
     assert "--steps" not in rates.agreed()

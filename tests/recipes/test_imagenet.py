@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_resnet
 from keras_resnet import weights
 from keras_resnet.training import checkpoints, logs
 
@@ -79,6 +80,44 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights(average, pictures,
     again = last_line(begin(killed, pictures, *asked).wait())
     assert again | {"seconds": 0} == final | {"seconds": 0}, moments
     assert log(killed / "run") == log(whole / "run"), moments
+
+
+def save_teacher(path, classes, names=()):
+    """Random weights; of a wider network than the student, which the file tells."""
+    keras.utils.set_random_seed(1)
+    net = keras_resnet.ResNet32(classes=classes, input_shape=(32, 32, 3))
+    contract = weights.Contract(network="ResNet32", class_names=names, preprocessing="torch")
+    weights.save(net, path, contract)
+    return f"--teacher={path}"
+
+
+@pytest.mark.slow
+def test_distilled_it_resumes_to_the_same_weights_by_the_same_teacher_alone(pictures, tmp_path):
+    teacher = save_teacher(tmp_path / "teacher.keras", 3, ("a", "b", "c"))
+    flags = (*EVERYTHING[:1], "--mixup=0.5", "--schedule=cosine", "--checkpoint_seconds=0", "--temperature=2")  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    final = last_line(begin(whole, pictures, *flags, teacher).wait())
+    assert begin(killed, pictures, *flags, teacher).kill_at(killed / "run", 5).code == -signal.SIGKILL  # fmt: skip
+    other = tmp_path / "other.keras"
+    other.write_bytes((tmp_path / "teacher.keras").read_bytes())
+    again = last_line(begin(killed, pictures, *flags, f"--teacher={other}").wait())  # by any name
+    assert again | {"seconds": 0} == final | {"seconds": 0}
+    losses = [row["loss"] for row in logs.rows(whole / "run") if "loss" in row]
+    assert losses[-1] < losses[0]  # the divergence, which labels could not make smaller
+    untaught = begin(killed, pictures, *flags[:-1]).wait()
+    assert untaught.code == 2 and "--teacher=None contradicts" in untaught.err
+
+
+@pytest.mark.slow
+def test_a_teacher_of_other_classes_or_another_kind_is_refused(pictures, tmp_path):
+    for teacher, sentence in (
+        (save_teacher(tmp_path / "five.keras", 5), "tells 5 classes apart, and --data has 3"),
+        (save_teacher(tmp_path / "names.keras", 3, ("a", "b", "d")), "tells other classes apart"),
+        (f"--teacher={pictures / 'train/a/0.JPEG'}", "0.JPEG cannot be read as weights"),
+    ):
+        ended = begin(tmp_path, pictures, "--schedule=cosine", teacher).wait()
+        assert (ended.code, ended.out) == (2, "") and sentence in ended.err, ended.err
+        assert "Traceback" not in ended.err
 
 
 def stopped_in_evaluation(evaluation_number, *flags):
@@ -268,6 +307,13 @@ def test_pictures_to_evaluate_on_without_classes_are_refused_before_training(pic
         (["--area=0.5"], "--area belongs to --window=area"),
         (["--optimizer=lamb", "--nesterov"], "--nesterov belongs to --optimizer=sgd"),
         (["--ema_every=32"], "--ema_every=32 is of an average: give --ema"),
+        (["--temperature=2"], "--temperature is of a teacher: name its weights by --teacher"),
+        (["--teacher=x.keras", "--smoothing=0.1"], "--smoothing is of labels, which --teacher"),
+        (["--teacher=/no.keras"], "--teacher=/no.keras cannot teach: weights must be"),
+        (
+            ["--teacher=imagenet"],
+            "published weights of several networks: name one by --teacher_model",
+        ),
         (["--threshold=0.2"], "--threshold belongs to --loss=binary"),
         (["--zone=europe-west4"], "--zone belongs to --strategy=tpu"),
         (["--size=64"], "--size=64 is larger than --low=36"),

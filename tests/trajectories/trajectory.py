@@ -1,6 +1,6 @@
 """One recipe's training step beside its reference's: the same weights, batches and rates, compared after each step.
 
-    python tests/trajectories/trajectory.py goyal_90 [--float32]
+    python tests/trajectories/trajectory.py goyal_90
     python tests/trajectories/trajectory.py --write [goyal_90 ...]  # to recipes/results/trajectories.json; default: all
 
 Ours is what the recipe does: optimizer, loss and rates from the flags of its preset (batch, rate and steps made small),
@@ -29,12 +29,11 @@ import torch
 from absl import flags
 from etils import epath
 
-from keras_resnet import applications, training
+from keras_resnet import training
 from keras_resnet.commands import augmenting
 from keras_resnet.data.augment import mixing
 from keras_resnet.data.feeds import mixed
 from keras_resnet.networks import blocks, models
-from keras_resnet.networks.fronts import Preprocessing
 from keras_resnet.networks.layers import Layers
 from keras_resnet.support import files
 from keras_resnet.training.measures import Figures
@@ -86,14 +85,19 @@ def network(zero_init: bool) -> keras.Model:
         head=functools.partial(models.classifier, classes=CLASSES, activation=None),
         layers=Layers(zero_init_residual=zero_init),
     )
+    return doubled(made)
 
-    def doubled(layer):
+
+def doubled(model: keras.Model) -> keras.Model:
+    """The same layers in float64, with weights of their own."""
+
+    def layer_of(layer):
         config = layer.get_config()
         return layer.__class__.from_config(
             config | {"dtype": "float64"} if "dtype" in config else config
         )
 
-    return keras.models.clone_model(made, clone_function=doubled)
+    return keras.models.clone_model(model, clone_function=layer_of)
 
 
 def by_their_names(model: keras.Model) -> dict[str, np.ndarray]:
@@ -217,43 +221,35 @@ def batches(name, steps, size, dtype):
         yield (blended, targets), theirs.mixed(pictures, labels, drawn, CLASSES)
 
 
-def run(name: str, precision: str, steps: int) -> dict:
+def run(name: str, steps: int = 100) -> dict:
     """One recipe's row."""
+    size, precision = 32, "float64"
     keras.config.set_floatx(precision)
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     module = recipe(name, steps)
-    torchvision = feeders.import_torchvision(torch)
-    zero_init = "zero_init_residual" in FLAGS and FLAGS.zero_init_residual
-    if precision == "float64":
-        size, model = 32, network(zero_init)
-        import timm  # which imports torchvision
+    feeders.import_torchvision(torch)
+    model = network("zero_init_residual" in FLAGS and FLAGS.zero_init_residual)
+    import timm  # which imports torchvision
 
-        net = timm.create_model("resnet18", channels=(16, 32, 64, 128), num_classes=CLASSES)
-        net.conv1, net.maxpool = (
-            torch.nn.Conv2d(3, 64, 3, padding=1, bias=False),
-            torch.nn.Identity(),
-        )
-    else:
-        size = 64
-        model = applications.get("ResNet50V1_5")(
-            input_shape=(size, size, 3),
-            classes=CLASSES,
-            classifier_activation=None,
-            preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3),
-            layers=Layers(zero_init_residual=zero_init),
-        )
-        net = torchvision.models.resnet50(num_classes=CLASSES)
-    net = net.to(getattr(torch, precision)).train()
-    start = {n: torch.from_numpy(v.copy()) for n, v in by_their_names(model).items()}
-    missing = net.load_state_dict(start, strict=False)
-    assert not missing.unexpected_keys
-    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    net = timm.create_model("resnet18", channels=(16, 32, 64, 128), num_classes=CLASSES)
+    net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    net.maxpool = torch.nn.Identity()
+    net = begun(net.double(), by_their_names(model))
     averaged = theirs.counts(net, size, BATCH)
     fed, fed_theirs = zip(*batches(name, steps, size, precision), strict=True)
     reference = theirs.steps_of(name, steps, net, FLAGS, fed_theirs)
     mine = ours(module, model, fed, steps)
     return {"precision": precision, "steps": steps, **compare(mine, reference, averaged)}
+
+
+def begun(net, arrays):
+    """PyTorch's network in training, with the weights that `by_their_names` gave."""
+    start = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+    missing = net.load_state_dict(start, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    return net.train()
 
 
 def write(name):
@@ -273,8 +269,6 @@ if __name__ == "__main__":
             for asked in sys.argv[2:] or RECIPES:
                 write(asked)
             answer = {"written": sys.argv[2:] or [*RECIPES]}
-        elif "--float32" in sys.argv:  # beyond the bound today: see docs/imagenet.md
-            answer = run(sys.argv[1], "float32", 10)
         else:
-            answer = run(sys.argv[1], "float64", 100)
+            answer = run(sys.argv[1])
     print(json.dumps(answer))
