@@ -20,6 +20,8 @@ PLACES = {
     "networks": ["docs/networks.md"],
     "published": ["docs/weights.md"],
     "imagenet": ["docs/imagenet.md"],
+    "presets": ["docs/imagenet.md"],
+    "cards": ["docs/imagenet.md"],
     "trajectories": ["docs/imagenet.md"],
     "transfer": ["docs/transfer.md"],
     "language": ["docs/language.md"],

@@ -29,6 +29,7 @@ from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from tools import preset_cards
 from tools.run_tables import (
     applications,
     depths,
@@ -42,7 +43,6 @@ from tools.run_tables import (
     segmentation,
     speech,
     texts,
-    trajectories,
     transfer,
 )
 from tools.speed_tables import attempts, figure, link, profile, speed
@@ -280,7 +280,9 @@ TABLES = {
     "networks": networks,
     "results": results,
     "imagenet": imagenet,
-    "trajectories": trajectories,
+    "presets": preset_cards.presets,
+    "cards": preset_cards.cards,
+    "trajectories": preset_cards.trajectories,
     "transfer": transfer,
     "language": language,
     "speech": speech,

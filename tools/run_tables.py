@@ -274,16 +274,3 @@ def reproduced(item, folder=RESULTS / "reproduce") -> str:
     """An item of recipes/reproduce.py, and what it says below its table."""
     held = json.loads((folder / f"{item}.json").read_text("utf-8"))
     return "\n".join([*report.table(held), "", held["note"]])
-
-
-def trajectories(path=ROOT / "recipes/results/trajectories.json") -> str:
-    """The committed output of `make trajectories`: the largest relative differences over all steps."""
-    columns = ("loss", "gradient_norm", "weights", "moving_mean", "moving_variance", "average")
-    lines = [
-        f"| preset | steps | {' | '.join(name.replace('_', ' ') for name in columns)} |",
-        f"| --- | ---: |{' ---: |' * len(columns)}",
-    ]
-    for name, row in json.loads(path.read_text("utf-8")).items():
-        cells = " | ".join(f"{row[column]:.0e}" if column in row else "" for column in columns)
-        lines.append(f"| `{name}` | {row['steps']}, {row['precision']} | {cells} |")
-    return "\n".join(lines)

@@ -1,5 +1,6 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import augmenting as augmenting
 from . import command_line as command_line
 from . import cpu as cpu
 from . import dispatch as dispatch
@@ -15,7 +16,7 @@ from . import rates as rates
 from . import reports as reports
 from . import run as run
 from . import start as start
-from . import timing as timing
+from . import teachers as teachers
 from . import trusting as trusting
 from . import verbs as verbs
 from . import verdicts as verdicts

@@ -28,7 +28,8 @@ from keras_resnet.support import lazy
 
 __getattr__, __dir__ = lazy.attach(
     __name__,
-    augment="Colour CropFlip Mix RandAugment RandomResizedCrop ScaleCrop channel_mean pixel_mean",
+    augment="Colour CropFlip Mix RandAugment RandomErasing RandomResizedCrop ScaleCrop TrivialAugment "
+    "channel_mean pixel_mean",
     dataset="BadFiles Encoded Source Split arrays holdout",
     sources="load",
 )

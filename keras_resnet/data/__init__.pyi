@@ -15,8 +15,10 @@ from .augment import Colour as Colour
 from .augment import CropFlip as CropFlip
 from .augment import Mix as Mix
 from .augment import RandAugment as RandAugment
+from .augment import RandomErasing as RandomErasing
 from .augment import RandomResizedCrop as RandomResizedCrop
 from .augment import ScaleCrop as ScaleCrop
+from .augment import TrivialAugment as TrivialAugment
 from .augment import channel_mean as channel_mean
 from .augment import pixel_mean as pixel_mean
 from .dataset import BadFiles as BadFiles

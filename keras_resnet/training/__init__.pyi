@@ -1,6 +1,8 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import averaging as averaging
 from . import checkpoints as checkpoints
+from . import distillation as distillation
 from . import interrupts as interrupts
 from . import logs as logs
 from . import loop as loop

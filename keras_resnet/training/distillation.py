@@ -1,8 +1,8 @@
 """Distillation as "Knowledge distillation: a good teacher is patient and consistent" (Beyer 2021, arXiv:2106.05237).
 
 Both networks see the same pictures, whatever was drawn for them, and the student learns the teacher's answer to them;
-no label is used. Keras' `Distiller` is not taken: it keeps the teacher among its weights, and so in each checkpoint, and
-its `LogitsDistillation` by default takes the divergence of logits as if they were probabilities (Keras 3.15).
+no label is used. Keras' `Distiller` is not taken: it keeps the teacher among its weights, and so in each checkpoint,
+and its `LogitsDistillation` by default takes the divergence of logits as if they were probabilities (Keras 3.15).
 """
 
 import keras
@@ -49,8 +49,8 @@ def taught(kind: type[keras.Model] = keras.Model) -> type[keras.Model]:
         kind: what it is otherwise: `keras.Model`, or `strategies.Devices.model`'s.
 
     Returns:
-        A subclass with the method ``learn_from(teacher)``: `teacher` takes what the model takes, and gives logits of the
-        same classes. It is asked as in evaluation, and is no part of the model: its weights are in no checkpoint.
+        A subclass with the method ``learn_from(teacher)``: `teacher` takes what the model takes, and gives logits of
+        the same classes. It is asked as in evaluation, and is no part of the model: its weights are in no checkpoint.
     """
 
     class Taught(kind):

@@ -21,7 +21,8 @@ def torchs(torch, ours, width):
     net = torch.nn.Sequential(
         torch.nn.Linear(6, width), torch.nn.Tanh(), torch.nn.BatchNorm1d(width), torch.nn.Linear(width, CLASSES)
     ).double()  # fmt: skip
-    names = ("0.weight", "0.bias", "2.weight", "2.bias", "2.running_mean", "2.running_var", "3.weight", "3.bias")  # fmt: skip
+    norm = ("2.weight", "2.bias", "2.running_mean", "2.running_var")
+    names = ("0.weight", "0.bias", *norm, "3.weight", "3.bias")
     values = {n: torch.from_numpy(w.T.copy()) for n, w in zip(names, ours.get_weights(), strict=True)}  # fmt: skip
     net.load_state_dict(values, strict=False)
     return net, [names.index(name) for name, _ in net.named_parameters()]
