@@ -37,6 +37,7 @@ _TITLES = {  # of modules
     "networks": "The network, and how it sees pictures",
     "label_files": "Labels",
     "trusting": "Trust",
+    "teachers": "A teacher in place of labels",
 }
 _VALUES = {"int": "N", "float": "X", "string": "TEXT", "comma separated list of strings": "A,B"}
 _FLAGFILE = re.compile(r"--flagfile=recipes/flagfiles/(\w+)\.flags")

@@ -28,6 +28,52 @@ def trained(model, optimizer):
     return model.get_weights()
 
 
+def beside_torch(values, optimizer, reference_of, rates, *, names=None, scale=1.0, seed=0):
+    """Both optimizers on tensors of the same values, gradients and rates; after each step the pairs of what came of
+    them, float64, and the gradient's length.
+
+    Args:
+        values: arrays; names: of their variables.
+        reference_of: tensors -> an optimizer of PyTorch.
+        rates: one a step; None leaves each optimizer's own.
+        scale: of the gradients, normal numbers.
+    """
+    import torch
+
+    rng, dtype = np.random.default_rng(seed), values[0].dtype
+    names = names or [f"v{i}" for i in range(len(values))]
+    variables = [
+        keras.Variable(value, dtype=str(dtype), name=name)
+        for value, name in zip(values, names, strict=True)
+    ]
+    tensors = [torch.tensor(value, requires_grad=True) for value in values]
+    reference = reference_of(tensors)
+    for rate in rates:
+        if rate is not None:
+            optimizer.learning_rate = rate
+            for group in reference.param_groups:
+                group["lr"] = rate
+        gradients = [(scale * rng.normal(size=value.shape)).astype(dtype) for value in values]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        reference.step()
+        ours = [np.float64(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        theirs = [np.float64(tensor.detach().numpy()) for tensor in tensors]
+        yield (
+            list(zip(ours, theirs, strict=True)),
+            np.sqrt(sum((g.astype(float) ** 2).sum() for g in gradients)),
+        )
+
+
+def groups(tensors, decay):
+    """As timm's: tensors of rank 1 and 0 do not decay."""
+    return [
+        {"params": [t for t in tensors if t.dim() > 1], "weight_decay": decay},
+        {"params": [t for t in tensors if t.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
 def test_coupled_decay_is_an_l2_penalty_of_half_on_kernels():
     ours, reference = network(), network(keras.regularizers.L2(DECAY / 2))
     reference.set_weights(ours.get_weights())
@@ -67,11 +113,6 @@ def test_momentum_correction_and_scope_of_decay_equal_torch_under_a_rate_that_ch
     torch = pytest.importorskip("torch", reason="the reference is PyTorch's SGD")
     rng = np.random.default_rng(7)
     values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (5,), (5,)]]
-    variables = [
-        keras.Variable(value, name=name)
-        for value, name in zip(values, ("kernel", "bias", "gamma"), strict=True)
-    ]
-    tensors = [torch.tensor(value, requires_grad=True) for value in values]
     optimizer = optimizers.SGD(
         RATE,
         MOMENTUM,
@@ -80,20 +121,18 @@ def test_momentum_correction_and_scope_of_decay_equal_torch_under_a_rate_that_ch
         momentum_correction=True,
         nesterov=nesterov,
     )
-    groups = [{"params": [t], "weight_decay": DECAY * (i in places)} for i, t in enumerate(tensors)]
-    reference = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM, nesterov=nesterov)
-    for step in range(6):
-        optimizer.learning_rate = rate = RATE if step < 3 else RATE / 10
-        for group in reference.param_groups:
-            group["lr"] = rate
-        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
-        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-        for tensor, gradient in zip(tensors, gradients, strict=True):
-            tensor.grad = torch.tensor(gradient)
-        reference.step()
-    for variable, tensor in zip(variables, tensors, strict=True):
-        got = keras.ops.convert_to_numpy(variable)
-        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+    def reference_of(tensors):
+        parts = [
+            {"params": [t], "weight_decay": DECAY * (i in places)} for i, t in enumerate(tensors)
+        ]
+        return torch.optim.SGD(parts, lr=RATE, momentum=MOMENTUM, nesterov=nesterov)
+
+    rates = [RATE] * 3 + [RATE / 10] * 3
+    names = ("kernel", "bias", "gamma")
+    *_, (pairs, _) = beside_torch(values, optimizer, reference_of, rates, names=names)
+    for got, wanted in pairs:
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert (again.decayed, again.momentum_correction) == (decayed, True)
 
@@ -181,35 +220,21 @@ def test_lamb_by_hand():
 @pytest.mark.parametrize("scale", [0.05, 5.0], ids=["free", "clipped"])
 def test_lamb_is_timm_s_over_100_steps_in_float64(scale):
     """Kernels, one of them zero, and a bias under a rate that changes; the gradient is clipped to 1, or shorter."""
-    torch = pytest.importorskip("torch", reason="the reference runs in PyTorch")
+    pytest.importorskip("torch", reason="the reference runs in PyTorch")
     references.torchvision()  # which timm imports
     timm = pytest.importorskip("timm.optim")
     rng = np.random.default_rng(8)
     shapes = [(3, 4), (3, 3, 2, 5), (5,), (2, 2)]
     values = [rng.normal(size=shape) for shape in shapes[:3]] + [np.zeros(shapes[3])]
-    variables = [keras.Variable(value, dtype="float64", name="v") for value in values]
-    tensors = [torch.tensor(value, requires_grad=True) for value in values]
     optimizer = optimizers.Lamb(RATE, decay=0.02, global_clipnorm=1.0)
-    groups = [
-        {"params": [t for t in tensors if t.dim() > 1], "weight_decay": 0.02},
-        {"params": [t for t in tensors if t.dim() < 2], "weight_decay": 0.0},
-    ]
-    reference = timm.Lamb(groups, lr=RATE)
+    rates = [2.0 ** -(5 + step // 20) for step in range(100)]
     lengths = []
-    for step in range(100):
-        optimizer.learning_rate = rate = 2.0 ** -(5 + step // 20)
-        for group in reference.param_groups:
-            group["lr"] = rate
-        gradients = [scale * rng.normal(size=shape) for shape in shapes]
-        lengths.append(np.sqrt(sum((g**2).sum() for g in gradients)))
-        optimizer.apply([keras.ops.convert_to_tensor(g, "float64") for g in gradients], variables)
-        for tensor, gradient in zip(tensors, gradients, strict=True):
-            tensor.grad = torch.tensor(gradient)
-        reference.step()
-        for variable, tensor in zip(variables, tensors, strict=True):
-            wanted = tensor.detach().numpy()
-            apart = np.abs(keras.ops.convert_to_numpy(variable) - wanted).max()
-            assert apart <= 1e-6 * np.abs(wanted).max(), (step, wanted.shape)
+    for pairs, length in beside_torch(
+        values, optimizer, lambda t: timm.Lamb(groups(t, 0.02), lr=RATE), rates, scale=scale
+    ):
+        lengths.append(length)
+        for got, wanted in pairs:
+            assert np.abs(got - wanted).max() <= 1e-6 * np.abs(wanted).max(), len(lengths)
     assert (min(lengths) > 1) if scale > 1 else (max(lengths) < 1)
 
 
@@ -228,45 +253,31 @@ def test_adamw_equals_torch_with_a_group_without_decay():
     torch = pytest.importorskip("torch", reason="the reference is PyTorch's AdamW")
     rng = np.random.default_rng(5)
     values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (2, 3, 4), (5,), ()]]
-    variables = [keras.Variable(value) for value in values]
-    tensors = [torch.tensor(value, requires_grad=True) for value in values]
     optimizer = optimizers.AdamW(RATE, DECAY, beta_2=0.99, epsilon=1e-12)
-    groups = [
-        {"params": [t for t in tensors if t.dim() > 1], "weight_decay": DECAY},
-        {"params": [t for t in tensors if t.dim() < 2], "weight_decay": 0.0},
-    ]
-    reference = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), eps=1e-12)
-    for _ in range(5):
-        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
-        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-        for tensor, gradient in zip(tensors, gradients, strict=True):
-            tensor.grad = torch.tensor(gradient)
-        reference.step()
-    for variable, tensor in zip(variables, tensors, strict=True):
-        got = keras.ops.convert_to_numpy(variable)
-        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+    def reference_of(tensors):
+        return torch.optim.AdamW(groups(tensors, DECAY), lr=RATE, betas=(0.9, 0.99), eps=1e-12)
+
+    *_, (pairs, _) = beside_torch(values, optimizer, reference_of, [None] * 5)
+    for got, wanted in pairs:
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_adamw_with_factors_equals_torch_with_groups_of_other_rates():
     torch = pytest.importorskip("torch", reason="the reference is PyTorch's AdamW")
     rng = np.random.default_rng(6)
     values = [rng.normal(size=shape).astype("float32") for shape in [(3, 4), (2, 3), (5,)]]
-    variables = [keras.Variable(value, name=f"v{i}") for i, value in enumerate(values)]
-    factors = {variables[0].path: 0.1, variables[2].path: 0.0}
+    factors = {"v0": 0.1, "v2": 0.0}
     optimizer = optimizers.AdamW(RATE, 0.0, epsilon=1e-12, factors=factors)
-    tensors = [torch.tensor(value, requires_grad=True) for value in values]
-    groups = [{"params": [t], "lr": RATE * f} for t, f in zip(tensors, (0.1, 1, 0), strict=True)]
-    reference = torch.optim.AdamW(groups, eps=1e-12, weight_decay=0.0)
-    for _ in range(4):
-        gradients = [rng.normal(size=value.shape).astype("float32") for value in values]
-        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-        for tensor, gradient in zip(tensors, gradients, strict=True):
-            tensor.grad = torch.tensor(gradient)
-        reference.step()
-    for variable, tensor in zip(variables, tensors, strict=True):
-        got = keras.ops.convert_to_numpy(variable)
-        np.testing.assert_allclose(got, tensor.detach().numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(variables[2]), values[2])
+
+    def reference_of(tensors):
+        parts = [{"params": [t], "lr": RATE * f} for t, f in zip(tensors, (0.1, 1, 0), strict=True)]
+        return torch.optim.AdamW(parts, eps=1e-12, weight_decay=0.0)
+
+    *_, (pairs, _) = beside_torch(values, optimizer, reference_of, [None] * 4)
+    for got, wanted in pairs:
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(pairs[2][0], values[2])
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.factors == factors
 
