@@ -1,5 +1,5 @@
 """What the pages say of the presets of recipes/imagenet.py: their sources' claims, of tools/presets.json, beside what
-was found here, of recipes/results/trajectories.json and rounding.json.
+was found here, of recipes/results/trajectories.json.
 """
 
 import json
@@ -54,21 +54,6 @@ def trajectories(path=RESULTS / "trajectories.json") -> str:
     for name, row in json.loads(path.read_text("utf-8")).items():
         cells = " | ".join(f"{row[column]:.0e}" if column in row else "" for column in columns)
         lines.append(f"| `{name}` | {row['steps']}, {row['precision']} | {cells} |")
-    return "\n".join(lines)
-
-
-def rounding(path=RESULTS / "rounding.json") -> str:
-    """What float32 does to ten steps of ResNet-50: the committed output of tests/trajectories/rounding.py."""
-    lines = [
-        "| preset | weights of, beside those of | step | whole network | worst tensor | worst value |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name, pairs in json.loads(path.read_text("utf-8")).items():
-        for what, steps in pairs.items():
-            for step, row in steps.items():
-                measures = ("network", "tensor", "value")
-                cells = " | ".join(f"{row[measure]:.0e}" for measure in measures)
-                lines.append(f"| `{name}` | {what} | {step} | {cells} |")
     return "\n".join(lines)
 
 
