@@ -17,6 +17,7 @@ from . import reports as reports
 from . import run as run
 from . import start as start
 from . import teachers as teachers
+from . import timing as timing
 from . import trusting as trusting
 from . import verbs as verbs
 from . import verdicts as verdicts
