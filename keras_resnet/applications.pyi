@@ -176,6 +176,60 @@ def ResNet152D(
     dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNet152D: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
+def ResNet200D(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet200d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet200D: 4 stages of 3-24-36-3 blocks, 224x224 pictures by default."""
+def ResNet18V2D(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18v2d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet18V2D: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
+def ResNet34V2D(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34v2d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet34V2D: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
+def ResNet18VD(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet18vd",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet18VD: 4 stages of 2-2-2-2 blocks, 224x224 pictures by default."""
+def ResNet34VD(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet34vd",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet34VD: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
+def ResNet200VD(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnet200vd",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNet200VD: 4 stages of 3-12-48-3 blocks, 224x224 pictures by default."""
 def ResNeXt50_32x4d(
     include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
@@ -185,6 +239,15 @@ def ResNeXt50_32x4d(
     dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNeXt50_32x4d: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
+def ResNeXt101_32x4d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext101_32x4d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNeXt101_32x4d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def ResNeXt101_32x8d(
     include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
@@ -194,6 +257,24 @@ def ResNeXt101_32x8d(
     dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """ResNeXt101_32x8d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
+def ResNeXt101_32x16d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext101_32x16d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNeXt101_32x16d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
+def ResNeXt101_64x4d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "resnext101_64x4d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """ResNeXt101_64x4d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def WideResNet50_2(
     include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
@@ -239,6 +320,43 @@ def SEResNet152(
     dilations: Sequence[int] | None = None,
 ) -> keras.Model:
     """SEResNet152: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
+def SEResNet152D(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnet152d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """SEResNet152D: 4 stages of 3-8-36-3 blocks, 224x224 pictures by default."""
+def SEResNeXt50_32x4d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnext50_32x4d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """SEResNeXt50_32x4d: 4 stages of 3-4-6-3 blocks, 224x224 pictures by default."""
+def SEResNeXt101_32x8d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax", name: str = "seresnext101_32x8d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """SEResNeXt101_32x8d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
+def SEResNeXt101D_32x8d(
+    include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
+    input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000, classifier_activation: str | Callable | None = "softmax",
+    name: str = "seresnext101d_32x8d",
+    *, preprocessing: Literal["auto", "torch", "caffe", "tf"] | Preprocessing | None = "auto",
+    shortcut: Literal["A", "B", "C", "none"] | Shortcut | None = None, layers: Layers = ...,
+    dilations: Sequence[int] | None = None,
+) -> keras.Model:
+    """SEResNeXt101D_32x8d: 4 stages of 3-4-23-3 blocks, 224x224 pictures by default."""
 def PlainNet18(
     include_top: bool = True, weights: str | os.PathLike[str] | None = None, input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None, pooling: Literal["avg", "max"] | None = None,

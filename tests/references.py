@@ -24,18 +24,29 @@ TIMM = {
     "ResNet50D": "resnet50d",
     "ResNet101D": "resnet101d",
     "ResNet152D": "resnet152d",
+    "ResNet200D": "resnet200d",
+    "ResNet18V2D": "resnetv2_18d",
+    "ResNet34V2D": "resnetv2_34d",
     "ResNeXt50_32x4d": "resnext50_32x4d",
+    "ResNeXt101_32x4d": "resnext101_32x4d",
     "ResNeXt101_32x8d": "resnext101_32x8d",
+    "ResNeXt101_32x16d": "resnext101_32x16d",
+    "ResNeXt101_64x4d": "resnext101_64x4d",
     "WideResNet50_2": "wide_resnet50_2",
     "WideResNet101_2": "wide_resnet101_2",
     "SEResNet50": "seresnet50",
     "SEResNet101": "seresnet101",
     "SEResNet152": "seresnet152",
+    "SEResNet152D": "seresnet152d",
+    "SEResNeXt50_32x4d": "seresnext50_32x4d",
+    "SEResNeXt101_32x8d": "seresnext101_32x8d",
+    "SEResNeXt101D_32x8d": "seresnext101d_32x8d",
 }
+TIMMS_ALONE = ("ResNeXt101_32x4d", "ResNeXt101_32x16d")
 TORCHVISION = {
     ours: theirs
     for ours, theirs in TIMM.items()
-    if not ours.endswith(("D", "V2")) and not ours.startswith("SE")
+    if not ours.endswith(("D", "V2")) and not ours.startswith("SE") and ours not in TIMMS_ALONE
 }
 
 

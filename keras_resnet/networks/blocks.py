@@ -2,7 +2,7 @@
 
 branch    which convolutions: `basic`, `bottleneck`
 order     where norm and activation are: `V1` after each convolution, `V2` before
-shortcut  what is added to the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D)
+shortcut  what is added to the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D), `pool_project_first` (vd)
 tail      what the branch ends in: `nothing`, `squeeze_excite`
 
 A block is a function ``(x, name) -> tensor``; layer names follow keras.applications.
@@ -120,6 +120,25 @@ def pool_project(
     if not is_one(strides):
         activated = layers.avg_pool(activated, strides, name=f"{name}_0_pool")
     return always_project(x, activated, filters, 1, layers=layers, norm=norm, name=name)
+
+
+def pool_project_first(
+    x: keras.KerasTensor,
+    activated: keras.KerasTensor,
+    filters: int,
+    strides: Sizes,
+    *,
+    layers: Layers,
+    norm: bool,
+    name: str,
+) -> keras.KerasTensor:
+    """PaddleClas' ResNet-vd: as ResNet-D, but a stage's first block projects even between tensors of one shape.
+
+    It differs in networks of basic blocks alone. The first block is the one of the name "..._block1".
+    """
+    if name.endswith("_block1") and filters == channels(x) and is_one(strides):
+        return always_project(x, activated, filters, strides, layers=layers, norm=norm, name=name)
+    return pool_project(x, activated, filters, strides, layers=layers, norm=norm, name=name)
 
 
 SHORTCUTS: dict[str, Shortcut] = {"A": pad, "B": project, "C": always_project, "none": none}

@@ -255,7 +255,9 @@ def _cifar(layers, *, shortcut=blocks.pad, order=V1):
 
 _v1_5 = functools.partial(bottleneck, strides_on="3x3")
 _18, _34, _50, _101, _152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
+_200, _200_VD = (3, 24, 36, 3), (3, 12, 48, 3)  # timm's; PaddleClas'
 _D = {"stem": deep, "shortcut": blocks.pool_project}
+_VD = {"stem": deep, "shortcut": blocks.pool_project_first}
 _SE = {"tail": blocks.squeeze_excite}
 
 NETWORKS: dict[str, Network] = {
@@ -281,14 +283,30 @@ NETWORKS: dict[str, Network] = {
     "ResNet50D": _imagenet(_50, _v1_5, **_D),
     "ResNet101D": _imagenet(_101, _v1_5, **_D),
     "ResNet152D": _imagenet(_152, _v1_5, **_D),
+    "ResNet200D": _imagenet(_200, _v1_5, **_D),
+    "ResNet18V2D": _imagenet(_18, basic, order=V2, **_D),
+    "ResNet34V2D": _imagenet(_34, basic, order=V2, **_D),
+    # As PaddleClas and keras-hub have D; of 50 to 152 layers it is the same.
+    "ResNet18VD": _imagenet(_18, basic, **_VD),
+    "ResNet34VD": _imagenet(_34, basic, **_VD),
+    "ResNet200VD": _imagenet(_200_VD, _v1_5, **_VD),
     # Xie 2017; Zagoruyko 2016 as torchvision has it; Hu 2018.
     "ResNeXt50_32x4d": _imagenet(_50, functools.partial(_v1_5, groups=32, width=2)),
+    "ResNeXt101_32x4d": _imagenet(_101, functools.partial(_v1_5, groups=32, width=2)),
     "ResNeXt101_32x8d": _imagenet(_101, functools.partial(_v1_5, groups=32, width=4)),
+    "ResNeXt101_32x16d": _imagenet(_101, functools.partial(_v1_5, groups=32, width=8)),
+    "ResNeXt101_64x4d": _imagenet(_101, functools.partial(_v1_5, groups=64, width=4)),
     "WideResNet50_2": _imagenet(_50, functools.partial(_v1_5, width=2)),
     "WideResNet101_2": _imagenet(_101, functools.partial(_v1_5, width=2)),
     "SEResNet50": _imagenet(_50, _v1_5, **_SE),
     "SEResNet101": _imagenet(_101, _v1_5, **_SE),
     "SEResNet152": _imagenet(_152, _v1_5, **_SE),
+    "SEResNet152D": _imagenet(_152, _v1_5, **_D, **_SE),
+    "SEResNeXt50_32x4d": _imagenet(_50, functools.partial(_v1_5, groups=32, width=2), **_SE),
+    "SEResNeXt101_32x8d": _imagenet(_101, functools.partial(_v1_5, groups=32, width=4), **_SE),
+    "SEResNeXt101D_32x8d": _imagenet(
+        _101, functools.partial(_v1_5, groups=32, width=4), **_D, **_SE
+    ),
     # The paper's plain nets, and its CIFAR nets with option A.
     "PlainNet18": _imagenet(_18, basic, shortcut=blocks.none),
     "PlainNet34": _imagenet(_34, basic, shortcut=blocks.none),

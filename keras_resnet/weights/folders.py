@@ -14,12 +14,21 @@ TIMM: dict[str, str] = {  # timm's name -> ours
     "resnet101": "ResNet101V1_5",
     "resnet152": "ResNet152V1_5",
     "resnext50_32x4d": "ResNeXt50_32x4d",
+    "resnext101_32x4d": "ResNeXt101_32x4d",
     "resnext101_32x8d": "ResNeXt101_32x8d",
+    "resnext101_32x16d": "ResNeXt101_32x16d",
+    "resnext101_64x4d": "ResNeXt101_64x4d",
+    "seresnext50_32x4d": "SEResNeXt50_32x4d",
+    "seresnext101_32x8d": "SEResNeXt101_32x8d",
+    "seresnext101d_32x8d": "SEResNeXt101D_32x8d",
+    "seresnet152d": "SEResNet152D",
+    "resnetv2_18d": "ResNet18V2D",
+    "resnetv2_34d": "ResNet34V2D",
     "wide_resnet50_2": "WideResNet50_2",
     "wide_resnet101_2": "WideResNet101_2",
 }
 TIMM |= {f"resnetv2_{depth}": f"ResNet{depth}V2" for depth in (18, 34, 50, 101, 152)}
-TIMM |= {f"resnet{depth}d": f"ResNet{depth}D" for depth in (18, 34, 50, 101, 152)}
+TIMM |= {f"resnet{depth}d": f"ResNet{depth}D" for depth in (18, 34, 50, 101, 152, 200)}
 TIMM |= {f"seresnet{depth}": f"SEResNet{depth}" for depth in (50, 101, 152)}
 # Arguments of timm's networks that do not change what a trained one computes.
 _HARMLESS = {

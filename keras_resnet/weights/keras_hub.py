@@ -45,7 +45,7 @@ class Architecture(NamedTuple):
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
                 ours, theirs = f"conv{stage + 2}_block{block + 1}", f"stack{stage}_block{block}"
-                projects = not block and (self.bottleneck or stage > 0)
+                projects = not block and (self.bottleneck or self.deep or stage > 0)
                 for what in self._block(projects):
                     yield f"{ours}_{what}", f"{theirs}_{what.replace('preact', 'pre_activation')}"
         if self.v2:
@@ -82,14 +82,19 @@ class Architecture(NamedTuple):
 
 _DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # fmt: skip
 NETWORKS: dict[Architecture, str] = {  # -> our name
-    Architecture(_DEPTHS[depth], depth >= 50, deep, v2): f"ResNet{depth}{suffix}"
+    Architecture(_DEPTHS[depth], depth >= 50, deep, v2): (
+        f"ResNet{depth}{of_bottleneck if depth >= 50 else of_basic}"
+    )
     for deep, v2, of_basic, of_bottleneck in (
         (False, False, "", "V1_5"),
         (False, True, "V2", "V2"),
-        (True, False, None, "D"),
+        (True, False, "VD", "D"),
     )
     for depth in _DEPTHS
-    if (suffix := of_bottleneck if depth >= 50 else of_basic) is not None
+}
+NETWORKS |= {
+    Architecture((3, 12, 48, 3), True, True): "ResNet200VD",
+    Architecture((3, 24, 36, 3), True, True): "ResNet200D",
 }
 
 
@@ -243,11 +248,6 @@ def _architecture(config):
 
 
 def _unknown(architecture):
-    if architecture.deep and not architecture.bottleneck and not architecture.v2:
-        return (
-            "its first block has a projection between tensors of one shape, as PaddleClas' 18- and 34-layer networks "
-            "do and ResNet-D does not: no network here has that"
-        )
     depths = "-".join(map(str, architecture.depths))
     kind = "bottlenecks" if architecture.bottleneck else "basic blocks"
     form = "vd" * architecture.deep + "V2" * architecture.v2
@@ -334,7 +334,11 @@ def _contract(folder, task, network):
         interpolation = "bilinear"
     if size and given.get("crop_to_aspect_ratio") is False:
         notes.append(f"pictures were stretched to {size}x{size}; evaluation here takes the centre")
-    preprocessing = _normalisation(given)
+    if given:
+        preprocessing = _normalisation(given)
+    else:
+        preprocessing = None
+        notes.append("it does not say how pictures were normalised; 'torch', as its kin, is taken")
     contract = Contract(
         network,
         preprocessing,
@@ -362,10 +366,9 @@ def _converter(folder, task):
 
 
 def _normalisation(given):
-    """[means, standard deviations, bgr] in 0..255 of x * scale + offset; None where nothing is done."""
+    """[means, standard deviations, bgr] in 0..255 of x * scale + offset, of which None leaves x as it is."""
     scale, offset = given.get("scale"), given.get("offset")
-    if scale is None and offset is None:
-        return None
+    scale = 1 if scale is None else scale
     if "variance" in given and "mean" in given:  # as keras-hub wrote it in 2024
         mean, variance = given["mean"], given["variance"]
         if not are_numbers(mean, 3) or not are_numbers(variance, 3) or not are_numbers([scale]):
@@ -373,7 +376,7 @@ def _normalisation(given):
         if not min(variance) > 0 or not scale > 0:
             raise ValueError("its image converter's variance and scale are not above 0")
         return [[m / scale for m in mean], [v**0.5 / scale for v in variance], False]
-    scale = 3 * [1 if scale is None else scale] if not isinstance(scale, list) else scale
+    scale = 3 * [scale] if not isinstance(scale, list) else scale
     offset = 3 * [0 if offset is None else offset] if not isinstance(offset, list) else offset
     if not are_numbers(scale, 3) or not are_numbers(offset, 3) or not min(scale) > 0:
         raise ValueError("its image converter's scale and offset are not those of R, G and B")

@@ -78,6 +78,9 @@ def _torchvision(deep, closing="", head="fc"):
 
 
 def _timm_v2():
+    def stem(number, kind):  # a deep one's last norm is the first block's
+        return f"stem.{kind.replace('bn', 'norm')}{number or ''}"
+
     def block(stage, i, what):
         place = f"stages.{stage - 1}.blocks.{i}"
         if what == "0_conv":
@@ -87,7 +90,7 @@ def _timm_v2():
         number, kind = what.split("_")  # a norm comes before the convolution of its number
         return f"{place}.{f'conv{number}' if kind == 'conv' else f'norm{int(number) + 1}'}"
 
-    return Naming(lambda number, kind: "stem.conv", block, "norm", "head.fc")
+    return Naming(stem, block, "norm", "head.fc")
 
 
 # --- Hugging Face's ResNetForImageClassification

@@ -57,12 +57,18 @@ def _torchvision():
         "WideResNet50_2": ("wide_resnet50_2-9ba9bcbe", 81.602, 95.758),
         "WideResNet101_2": ("wide_resnet101_2-d733dc28", 82.510, 96.020),
     }
+    v1_by_the_recipe_of_v2 = {"ResNeXt101_64x4d": ("resnext101_64x4d-173b62eb", 83.246, 96.454)}
     by_name = {ours: theirs for theirs, ours in folders.TIMM.items()}
-    # Their `transforms()`: bilinear, antialiased; shorter side 256 for V1, 232 for V2, centre of 224.
-    for tag, resize, sets in (("IMAGENET1K_V1", 256, v1), ("IMAGENET1K_V2", 232, v2)):
+    # Their `transforms()`: bilinear, antialiased; shorter side 256 for V1, 232 for V2, centre of 224. timm measured
+    # them so, too, but for the last: in 256.
+    for tag, resize, timm, sets in (
+        ("IMAGENET1K_V1", 256, "tv_in1k", v1),
+        ("IMAGENET1K_V2", 232, "tv2_in1k", v2),
+        ("IMAGENET1K_V1", 232, None, v1_by_the_recipe_of_v2),
+    ):
         for network, (stem, top1, top5) in sets.items():
             name = f"torchvision/{tag}"
-            measured = claims.of(f"{by_name[network]}.tv{'2' * (tag[-1] == '2')}_in1k", 224)
+            measured = claims.of(f"{by_name[network]}.{timm}", 224)
             accuracy = _claimed(top1, top5)
             accuracy |= {
                 key: measured[key]
@@ -100,7 +106,10 @@ def _timm():
 
 
 _PLAIN = "ResNet18 ResNet34 ResNet50V1_5 ResNet101V1_5 ResNet152V1_5"
-_SEMI = "ResNet18 ResNet50V1_5 ResNeXt50_32x4d ResNeXt101_32x8d"
+_SEMI = (
+    "ResNet18 ResNet50V1_5 ResNeXt50_32x4d ResNeXt101_32x4d ResNeXt101_32x8d ResNeXt101_32x16d"
+)
+_GLUONS = "ResNeXt101_32x4d ResNeXt101_64x4d SEResNeXt50_32x4d"
 _TIMMS = [  # tag, pixels, crop, networks
     # "ResNet strikes back" (Wightman 2021); h is for hybrids of its recipes.
     ("a1_in1k", 288, 1.0, f"{_PLAIN} ResNet50D SEResNet50 ResNeXt50_32x4d"),
@@ -111,20 +120,23 @@ _TIMMS = [  # tag, pixels, crop, networks
     *((f"{tag}_in1k", 288, 1.0, "ResNet50V1_5") for tag in ("b1k", "b2k", "c1", "c2", "d")),
     # RandAugment, and what timm called its recipes before.
     ("ra2_in1k", 288, 0.95, "ResNet18D ResNet34D ResNet50D SEResNet50"),
-    ("ra2_in1k", 320, 1.0, "ResNet101D ResNet152D"),
-    ("racm_in1k", 288, 0.95, "WideResNet50_2"),
+    ("ra2_in1k", 320, 1.0, "ResNet101D ResNet152D ResNet200D SEResNet152D"),
+    ("racm_in1k", 288, 0.95, "WideResNet50_2 SEResNeXt50_32x4d"),
+    ("c1_in1k", 288, 1.0, "ResNeXt101_64x4d"),
+    ("ah_in1k", 288, 1.0, "SEResNeXt101_32x8d SEResNeXt101D_32x8d"),
     ("ra_in1k", 288, 0.95, "ResNet50V1_5 ResNeXt50_32x4d"),
     ("ram_in1k", 288, 0.95, "ResNet50V1_5"),
     ("am_in1k", 224, 0.875, "ResNet50V1_5"),
     ("bt_in1k", 288, 0.95, "ResNet34 ResNet50V1_5"),
     # 3,600 epochs by MobileNetV4's recipe, of 2024.
-    ("ra4_e3600_r224_in1k", 288, 1.0, "ResNet34 ResNet18D ResNet50D ResNet18V2 ResNet34V2"),
+    ("ra4_e3600_r224_in1k", 288, 1.0, "ResNet34 ResNet18D ResNet50D ResNet18V2 ResNet34V2 ResNet18V2D ResNet34V2D"),
+    ("ra4_e3600_r384_in1k", 448, 1.0, "ResNet34V2D"),
     # MXNet's GluonCV (He T. 2018).
-    ("gluon_in1k", 224, 0.875, f"{_PLAIN} ResNet50D ResNet101D ResNet152D ResNeXt50_32x4d"),
+    ("gluon_in1k", 224, 0.875, f"{_PLAIN} ResNet50D ResNet101D ResNet152D ResNeXt50_32x4d {_GLUONS}"),
     # Taught by a larger network on pictures with hashtags or on YFCC100M (Yalniz 2019); by hashtags (Mahajan 2018).
     ("fb_swsl_ig1b_ft_in1k", 224, 0.875, _SEMI),
     ("fb_ssl_yfcc100m_ft_in1k", 224, 0.875, _SEMI),
-    ("fb_wsl_ig1b_ft_in1k", 224, 0.875, "ResNeXt101_32x8d"),
+    ("fb_wsl_ig1b_ft_in1k", 224, 0.875, "ResNeXt101_32x8d ResNeXt101_32x16d"),
 ]
 
 
@@ -148,6 +160,9 @@ def _keras_hub():
     # PaddleClas' claims (docs/en/models/ResNet_and_vd_en.md at 03593f9ea), of a centre of 224 in 256, bilinear, or of
     # 320 in 352. The others are timm's sets of these tags, converted.
     paddles = {
+        "resnet_vd_18_imagenet": ("ResNet18VD", 224, 256, 72.3, 90.8),
+        "resnet_vd_34_imagenet": ("ResNet34VD", 224, 256, 76.0, 93.0),
+        "resnet_vd_200_imagenet": ("ResNet200VD", 224, 256, 80.9, 95.3),
         "resnet_vd_50_imagenet": ("ResNet50D", 224, 256, 79.1, 94.4),
         "resnet_vd_101_imagenet": ("ResNet101D", 224, 256, 80.2, 95.0),
         "resnet_vd_152_imagenet": ("ResNet152D", 224, 256, 80.6, 95.3),
@@ -189,11 +204,12 @@ def _claimed(top1, top5):
 # What weights="imagenet" is, the first that the network has: keras.applications' own, else its publisher's default.
 _USUAL = (
     "keras/imagenet", "torchvision/IMAGENET1K_V2", "torchvision/IMAGENET1K_V1", "timm/ra2_in1k", "timm/a1h_in1k",
-    "timm/ra4_e3600_r224_in1k",
+    "timm/ra4_e3600_r224_in1k", "timm/ah_in1k", "timm/racm_in1k", "timm/gluon_in1k", "timm/fb_wsl_ig1b_ft_in1k",
 )  # fmt: skip
 _USUAL_OF = {
-    "SEResNet50": "timm/a1_in1k"
-}  # timm's default, though it has the set that it gives others by default
+    "SEResNet50": "timm/a1_in1k",  # timm's default, though it has the set that it gives others by default
+    **{f"ResNet{n}VD": f"keras_hub/resnet_vd_{n}_imagenet" for n in (18, 34, 200)},
+}
 IMAGENET = "imagenet"  # as users of keras.applications write it
 
 PUBLISHED: dict[tuple[str, str], Published] = dict(

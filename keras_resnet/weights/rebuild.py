@@ -150,7 +150,9 @@ def _shortcut(layers, named):
     if any(name.endswith("_0_pad") for name in named):
         return blocks.pad
     if any(name.endswith("_0_pool") for name in map(graphs.name, _is(layers, "AveragePooling2D"))):
-        return blocks.pool_project
+        basic = "conv2_block1_3_conv" not in named
+        first = basic and "conv2_block1_0_conv" in named
+        return blocks.pool_project_first if first else blocks.pool_project
     if "conv2_block2_0_conv" in named or "conv2_block_0_conv" in map(graphs.name, inner):
         return blocks.always_project
     return blocks.project if any(name.endswith("_0_conv") for name in named) else blocks.pad

@@ -47,7 +47,8 @@ def _near(found):
 
 
 def _facts(found):
-    """(blocks a stage, whether they are bottlenecks, whether the stem is deep, whether norms come first)."""
+    """(blocks a stage, whether they are bottlenecks, whether the stem is deep, whether norms come first, whether there
+    are gates, the first 3x3's channels in and out)."""
     naming, depths = names.NAMINGS[found.peer], []
 
     def has(layer):
@@ -58,12 +59,24 @@ def _facts(found):
         while has(f"{stage}_block{depth + 1}_1_conv"):
             depth += 1
         depths.append(depth)
-    deep = has("conv1_1_conv") and not has("conv1_conv")
-    return tuple(depths), has("conv2_block1_3_conv"), deep, found.peer == "timm-v2"
+    deep, bottleneck = has("conv1_1_conv") and not has("conv1_conv"), has("conv2_block1_3_conv")
+    gates = found.peer in ("torchvision", "timm") and has("conv2_block1_se_reduce")
+    kernel = found.content.get(naming.name("conv2_block1_2_conv", "kernel"), ())
+    v2 = found.peer == "timm-v2"
+    return tuple(depths), bottleneck, deep, v2, gates, (*kernel[1:2], *kernel[:1])
 
 
 def _facts_of(spec):
-    return spec.depths, not _is_basic(spec), spec.stem is models.deep, spec.order is blocks.V2
+    given = getattr(spec.block, "keywords", {})
+    filters = int(spec.widths[0] * given.get("width", 1))
+    return (
+        spec.depths,
+        not _is_basic(spec),
+        spec.stem is models.deep,
+        spec.order is blocks.V2,
+        spec.tail is blocks.squeeze_excite,
+        (filters // given.get("groups", 1), filters),
+    )
 
 
 def _is_basic(spec):

@@ -39,13 +39,26 @@ PUBLISHED = {
     "ResNet50D": (25_576_264, None),
     "ResNet101D": (44_568_392, None),
     "ResNet152D": (60_212_040, None),
+    "ResNet200D": (64_693_064, None),
+    "ResNet18V2D": (11_706_952, None),
+    "ResNet34V2D": (21_815_112, None),
+    "ResNet18VD": (11_712_968, None),  # 18D's, and a projection from 64 to 64
+    "ResNet34VD": (21_821_128, None),
+    "ResNet200VD": (74_738_504, None),
     "ResNeXt50_32x4d": (25_028_904, None),
+    "ResNeXt101_32x4d": (44_177_704, None),
     "ResNeXt101_32x8d": (88_791_336, None),
+    "ResNeXt101_32x16d": (194_026_792, None),
+    "ResNeXt101_64x4d": (83_455_272, None),
     "WideResNet50_2": (68_883_240, None),
     "WideResNet101_2": (126_886_696, None),
     "SEResNet50": (28_088_024, None),
     "SEResNet101": (49_326_872, None),
     "SEResNet152": (66_821_848, None),
+    "SEResNet152D": (66_841_080, None),
+    "SEResNeXt50_32x4d": (27_559_896, None),
+    "SEResNeXt101_32x8d": (93_569_048, None),
+    "SEResNeXt101D_32x8d": (93_588_280, None),
     "PlainNet18": (11_515_688, None),
     "PlainNet34": (21_623_848, None),
     "PlainNet20": (269_722, 0.0406),
@@ -66,6 +79,9 @@ TOTAL = {
     "ResNet50": 25_610_152,
     "ResNet101": 44_654_504,
     "ResNet152": 60_344_232,
+    "ResNet18VD": 11_722_824,  # keras-hub's presets
+    "ResNet34VD": 21_838_408,
+    "ResNet200VD": 74_933_064,
 }
 DEEP = ("ResNet1202", "ResNet1202V2")  # stages in loops: no layer a block, no file for keras alone
 
@@ -213,7 +229,7 @@ CROSS = [
     (order, branch, shortcut, tail, strides, rank)
     for order in ("V1", "V2")
     for branch in ("basic", "bottleneck", "bottleneck_3x3", "grouped")
-    for shortcut in ("none", "pad", "project", "always_project", "pool_project")
+    for shortcut in ("none", "pad", "project", "always_project", "pool_project", "pool_project_first")
     for tail in ("nothing", "squeeze_excite")
     for strides in (1, 2)
     for rank in (1, 2, 3)

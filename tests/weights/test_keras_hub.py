@@ -20,11 +20,12 @@ from keras_resnet.weights import keras_hub, peers, published
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "keras_hub.json"
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
-DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}  # fmt: skip
+DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3], 200: [3, 12, 48, 3]}  # fmt: skip
 PRESETS = {  # network: (depth, vd, v2)
-    **{f"ResNet{n}{'V1_5' * (n >= 50)}": (n, False, False) for n in DEPTHS},
-    **{f"ResNet{n}V2": (n, False, True) for n in DEPTHS},
+    **{f"ResNet{n}{'V1_5' * (n >= 50)}": (n, False, False) for n in DEPTHS if n < 200},
+    **{f"ResNet{n}V2": (n, False, True) for n in DEPTHS if n < 200},
     **{f"ResNet{n}D": (n, True, False) for n in (50, 101, 152)},
+    **{f"ResNet{n}VD": (n, True, False) for n in (18, 34, 200)},
 }
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CONVERTER = {
@@ -143,6 +144,8 @@ def test_a_folder(named, model, tmp_path):
 
 def test_a_backbone_alone(folder, model):
     (folder / "task.json").unlink()
+    image_converter = {"config": CONVERTER}
+    (folder / "image_converter.json").write_text(json.dumps(image_converter))
     trunk = keras_resnet.ResNet18(weights=folder, include_top=False, input_shape=(64, 64, 3))
     np.testing.assert_array_equal(trunk.get_weights()[-1], model.get_weights()[-3])
     with pytest.raises(ValueError, match="have no classifier: build with include_top=False"):
@@ -191,6 +194,26 @@ def test_as_it_wrote_image_converters_in_2024(folder):
     np.testing.assert_allclose(contract.preprocessing[1], np.multiply(STD, 255), rtol=1e-6)
 
 
+@pytest.mark.parametrize("scale, offset", [(None, None), (None, 0.5), (2.0, None)])
+def test_an_image_converter_that_leaves_pictures_as_they_are(scale, offset, folder, model):
+    """The network reads 0..255 then, or what that becomes: not what PyTorch's networks read."""
+    edited(folder, "task.json", preprocessor=None)
+    converter = CONVERTER | {"scale": scale, "offset": offset}
+    write(folder / "image_converter.json", "ResNetImageConverter", converter)
+    again = keras_resnet.ResNet18(weights=folder, classes=7, input_shape=(64, 64, 3))
+    plain = keras_resnet.ResNet18(classes=7, input_shape=(64, 64, 3), preprocessing=None)
+    plain.set_weights(model.get_weights())
+    x = PICTURES.astype("float32") * (scale or 1) + (offset or 0)
+    assert apart(again.predict_on_batch(PICTURES), plain.predict_on_batch(x)) < LIMIT
+
+
+def test_without_an_image_converter_a_warning_says_what_is_taken(folder):
+    edited(folder, "task.json", preprocessor=None)
+    with pytest.warns(UserWarning, match="does not say how pictures were normalised; 'torch'"):
+        found = weights.find(folder, "ResNet18")
+    assert found.preprocessing("auto") == "torch"
+
+
 def rename(path, kind):
     given = json.loads(path.read_text()) | {"class_name": kind}
     path.write_text(json.dumps(given))
@@ -219,16 +242,6 @@ REFUSED = {
     "of_other_depths": (
         lambda f: edited(f, "config.json", stackwise_num_blocks=[2, 2, 2, 3]),
         "it is a ResNet of 2-2-2-3 basic blocks, which no network here is",
-    ),
-    "vd_18": (
-        lambda f: edited(
-            f,
-            "config.json",
-            block_type="basic_block_vd",
-            input_conv_filters=[32, 32, 64],
-            input_conv_kernel_sizes=[3, 3, 3],
-        ),
-        "its first block has a projection between tensors of one shape, as PaddleClas' 18- and 34-layer networks do",
     ),
     "of_other_widths": (
         lambda f: edited(f, "config.json", stackwise_num_filters=[64, 64, 64, 64]),
@@ -345,16 +358,6 @@ def test_presets_that_keras_hub_saves(network, tmp_path):
     assert apart(model.predict_on_batch(PICTURES), task.predict(PICTURES, verbose=0)) < LIMIT
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("depth", [18, 34])
-def test_its_vd_networks_of_basic_blocks_are_refused(depth, tmp_path):
-    hub = pytest.importorskip("keras_hub", reason="the extra `cv` brings it")
-    vd = arguments("ResNet50D", block_type="basic_block_vd", stackwise_num_blocks=DEPTHS[depth])
-    hub.models.ResNetBackbone(**vd).save_to_preset(str(tmp_path))
-    with pytest.raises(ValueError, match="projection between tensors of one shape"):
-        getattr(keras_resnet, f"ResNet{depth}D")(weights=tmp_path, include_top=False)
-
-
 if __name__ == "__main__":
     result = {}
     for network in (
@@ -364,6 +367,7 @@ if __name__ == "__main__":
         "ResNet18V2",
         "ResNet50V2",
         "ResNet50D",
+        "ResNet18VD",
     ):
         names = [layer.name for layer in backbone(network).layers if layer.weights]
         result[network] = {

@@ -60,12 +60,16 @@ def test_every_published_network_has_a_usual_set():
 
 
 def test_timms_usual_sets_are_its_defaults():
+    """But where there is a set for commercial use, and its default is not."""
     references.torchvision()
     models = pytest.importorskip("timm.models")
     for network, name in ((n, published.usual(n)) for n, _ in published.PUBLISHED):
         if name.startswith("timm/"):
             arch = published.PUBLISHED[network, name].file.partition(".")[0]
             default = models.get_pretrained_cfg(arch)
+            if (network, name) == ("ResNeXt101_32x4d", "timm/gluon_in1k"):
+                assert default.license == "cc-by-nc-4.0"
+                continue
             assert name == f"timm/{default.tag}", network
 
 
@@ -130,6 +134,9 @@ def test_what_is_claimed_has_its_source():
             continue
         tag = {"IMAGENET1K_V1": "tv_in1k", "IMAGENET1K_V2": "tv2_in1k"}.get(tag, tag)
         measured = given["sets"][f"{names[network]}.{tag}"]
+        if (network, tag) == ("ResNeXt101_64x4d", "tv_in1k"):  # timm resized to 256, torchvision to 232
+            assert accuracy.keys() == {"claimed_top1", "claimed_top5", "on"}
+            continue
         assert measured["size"] == entry.contract.size
         assert abs(accuracy["claimed_top1"] - measured["top1"]) < 1e-3, (network, name)
         assert accuracy["claimed_top1_real"] == measured["real"] > accuracy["claimed_top1"]
