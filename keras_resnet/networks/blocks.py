@@ -2,7 +2,8 @@
 
 branch    which convolutions: `basic`, `bottleneck`
 order     where norm and activation are: `V1` after each convolution, `V2` before
-shortcut  what is added to the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D), `pool_project_first` (vd)
+shortcut  what is added to the branch: `none`, `pad` (A), `project` (B), `always_project` (C), `pool_project` (D),
+          `pool_project_first` (vd)
 tail      what the branch ends in: `nothing`, `squeeze_excite`
 
 A block is a function ``(x, name) -> tensor``; layer names follow keras.applications.

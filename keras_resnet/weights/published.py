@@ -106,9 +106,7 @@ def _timm():
 
 
 _PLAIN = "ResNet18 ResNet34 ResNet50V1_5 ResNet101V1_5 ResNet152V1_5"
-_SEMI = (
-    "ResNet18 ResNet50V1_5 ResNeXt50_32x4d ResNeXt101_32x4d ResNeXt101_32x8d ResNeXt101_32x16d"
-)
+_SEMI = "ResNet18 ResNet50V1_5 ResNeXt50_32x4d ResNeXt101_32x4d ResNeXt101_32x8d ResNeXt101_32x16d"
 _GLUONS = "ResNeXt101_32x4d ResNeXt101_64x4d SEResNeXt50_32x4d"
 _TIMMS = [  # tag, pixels, crop, networks
     # "ResNet strikes back" (Wightman 2021); h is for hybrids of its recipes.
@@ -129,10 +127,20 @@ _TIMMS = [  # tag, pixels, crop, networks
     ("am_in1k", 224, 0.875, "ResNet50V1_5"),
     ("bt_in1k", 288, 0.95, "ResNet34 ResNet50V1_5"),
     # 3,600 epochs by MobileNetV4's recipe, of 2024.
-    ("ra4_e3600_r224_in1k", 288, 1.0, "ResNet34 ResNet18D ResNet50D ResNet18V2 ResNet34V2 ResNet18V2D ResNet34V2D"),
+    (
+        "ra4_e3600_r224_in1k",
+        288,
+        1.0,
+        "ResNet34 ResNet18D ResNet50D ResNet18V2 ResNet34V2 ResNet18V2D ResNet34V2D",
+    ),
     ("ra4_e3600_r384_in1k", 448, 1.0, "ResNet34V2D"),
     # MXNet's GluonCV (He T. 2018).
-    ("gluon_in1k", 224, 0.875, f"{_PLAIN} ResNet50D ResNet101D ResNet152D ResNeXt50_32x4d {_GLUONS}"),
+    (
+        "gluon_in1k",
+        224,
+        0.875,
+        f"{_PLAIN} ResNet50D ResNet101D ResNet152D ResNeXt50_32x4d {_GLUONS}",
+    ),
     # Taught by a larger network on pictures with hashtags or on YFCC100M (Yalniz 2019); by hashtags (Mahajan 2018).
     ("fb_swsl_ig1b_ft_in1k", 224, 0.875, _SEMI),
     ("fb_ssl_yfcc100m_ft_in1k", 224, 0.875, _SEMI),

@@ -118,7 +118,14 @@ def _second_order(state, x):
     import torch
     from torch.nn import functional
 
-    x = functional.max_pool2d(_conv(state, x, "stem.conv", 2), 3, 2, 1)
+    deep = "stem.conv1.weight" in state  # and then an average pool strides
+    if deep:
+        x = _norm(state, _conv(state, x, "stem.conv1", 2), "stem.norm1").relu()
+        x = _norm(state, _conv(state, x, "stem.conv2"), "stem.norm2").relu()
+        x = _conv(state, x, "stem.conv3")
+    else:
+        x = _conv(state, x, "stem.conv", 2)
+    x = functional.max_pool2d(x, 3, 2, 1)
     stage = 0
     while f"stages.{stage}.blocks.0.conv1.weight" in state:
         i = 0
@@ -126,7 +133,10 @@ def _second_order(state, x):
             stride = 2 if stage and i == 0 else 1
             first = _norm(state, x, f"{place}.norm1").relu()
             if f"{place}.downsample.conv.weight" in state:
-                x = _conv(state, first, f"{place}.downsample.conv", stride)
+                x = first
+                if deep and stride > 1:
+                    x = functional.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False)
+                x = _conv(state, x, f"{place}.downsample.conv", 1 if deep else stride)
             if f"{place}.conv3.weight" in state:
                 y = _conv(state, first, f"{place}.conv1")
                 y = _conv(state, _norm(state, y, f"{place}.norm2").relu(), f"{place}.conv2", stride)

@@ -229,7 +229,14 @@ CROSS = [
     (order, branch, shortcut, tail, strides, rank)
     for order in ("V1", "V2")
     for branch in ("basic", "bottleneck", "bottleneck_3x3", "grouped")
-    for shortcut in ("none", "pad", "project", "always_project", "pool_project", "pool_project_first")
+    for shortcut in (
+        "none",
+        "pad",
+        "project",
+        "always_project",
+        "pool_project",
+        "pool_project_first",
+    )
     for tail in ("nothing", "squeeze_excite")
     for strides in (1, 2)
     for rank in (1, 2, 3)

@@ -20,7 +20,14 @@ from keras_resnet.weights import keras_hub, peers, published
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "keras_hub.json"
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
-DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3], 200: [3, 12, 48, 3]}  # fmt: skip
+DEPTHS = {
+    18: [2, 2, 2, 2],
+    34: [3, 4, 6, 3],
+    50: [3, 4, 6, 3],
+    101: [3, 4, 23, 3],
+    152: [3, 8, 36, 3],
+    200: [3, 12, 48, 3],
+}
 PRESETS = {  # network: (depth, vd, v2)
     **{f"ResNet{n}{'V1_5' * (n >= 50)}": (n, False, False) for n in DEPTHS if n < 200},
     **{f"ResNet{n}V2": (n, False, True) for n in DEPTHS if n < 200},

@@ -134,7 +134,10 @@ def test_what_is_claimed_has_its_source():
             continue
         tag = {"IMAGENET1K_V1": "tv_in1k", "IMAGENET1K_V2": "tv2_in1k"}.get(tag, tag)
         measured = given["sets"][f"{names[network]}.{tag}"]
-        if (network, tag) == ("ResNeXt101_64x4d", "tv_in1k"):  # timm resized to 256, torchvision to 232
+        if (network, tag) == (
+            "ResNeXt101_64x4d",
+            "tv_in1k",
+        ):  # timm resized to 256, torchvision to 232
             assert accuracy.keys() == {"claimed_top1", "claimed_top5", "on"}
             continue
         assert measured["size"] == entry.contract.size
