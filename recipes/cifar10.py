@@ -88,6 +88,12 @@ flags.DEFINE_bool(
     False,
     "Log and draw the test after each epoch, as the paper's Figure 6; nothing is chosen by it.",
 )
+flags.DEFINE_integer(
+    "steps_per_call",
+    None,
+    "On JAX: steps in one call of the device, for a GPU that waits for the host; checkpoints come between calls.",
+    lower_bound=1,
+)
 
 # What a checkpoint must agree on with the command that resumes from it.
 BINDING = (
@@ -172,6 +178,7 @@ def main() -> dict:
             mean=pixel_mean,
             seed=FLAGS.seed,
             start_step=start_step,
+            steps_per_call=FLAGS.steps_per_call,
         ),
         steps=FLAGS.steps,
         steps_per_epoch=draws.steps_per_epoch(len(train), FLAGS.batch_size),
@@ -184,6 +191,7 @@ def main() -> dict:
         evaluated="epoch_test" if FLAGS.test_each_epoch else "holdout",
         called="test" if FLAGS.test_each_epoch else None,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
+        steps_per_call=FLAGS.steps_per_call,
         on_begin=begin,
         on_step=Progress(FLAGS.steps, FLAGS.batch_size),
         on_rows=run.draw(workdir),

@@ -307,7 +307,8 @@ def _batch(group):
 
 
 def _log_probabilities(model, pictures):
-    if keras.backend.backend() != "tensorflow" and not isinstance(pictures, np.ndarray):
+    known = isinstance(pictures, np.ndarray) or keras.ops.is_tensor(pictures)
+    if keras.backend.backend() != "tensorflow" and not known:
         pictures = keras.ops.convert_to_numpy(pictures)  # tf.data's, which only TensorFlow reads
     try:
         scores = np.asarray(model.predict_on_batch(pictures), np.float64)

@@ -5,6 +5,7 @@ from keras_resnet.support import lazy
 __getattr__, __dir__ = lazy.attach(
     __name__,
     interrupts="Interrupted",
-    loop="Diverged fit",
+    divergence="Diverged",
+    loop="fit",
     model_weights="copy_weights weights_sha256",
 )

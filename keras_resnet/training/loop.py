@@ -21,8 +21,9 @@ import numpy as np
 from etils import epath
 
 from keras_resnet.networks import layers
-from keras_resnet.training import checkpoints, logs, model_weights, waiting
+from keras_resnet.training import calls, checkpoints, logs, model_weights, waiting
 from keras_resnet.training.averaging import Average
+from keras_resnet.training.divergence import Losses
 from keras_resnet.training.interrupts import Interrupts
 from keras_resnet.training.logs import Epoch
 from keras_resnet.training.measures import Figures, Measures, error_of, of_classifier
@@ -31,16 +32,10 @@ from keras_resnet.training.state import State
 from keras_resnet.training.sums import Sums
 
 logger = logging.getLogger(__name__)
-# Steps between two looks at the losses. Each look waits for the device.
-_LOOK_EVERY = 50
 # Steps between two questions to the other processes, where there are any.
 _TOGETHER_EVERY = 10
 # Steps between two looks at the training error while warming up; the shortest mean that is looked at.
 _OBSERVE_EVERY = 100
-
-
-class Diverged(Exception):
-    """The loss is not finite any more."""
 
 
 def fit(
@@ -68,6 +63,7 @@ def fit(
     together: Callable[[list[bool]], list[bool]] | None = None,
     each: Callable[[list], Sums] = Sums,
     checkpoint_seconds: float = 60.0,
+    steps_per_call: int | None = None,
     on_begin: Callable[[], None] = lambda: None,
     on_step: Callable[[int, Callable[[], tuple]], None] = lambda step, read: None,
     on_rows: Callable[[list[dict]], None] = lambda rows: None,
@@ -105,6 +101,9 @@ def fit(
             that they save, and end, at the same step.
         each: where each of several devices sums up the figures of its examples (`SumsOfEach`).
         checkpoint_seconds: time between two checkpoints; 0 is one a step. One more comes at the end.
+        steps_per_call: on JAX, steps that the device takes in one call; what is said to come after each step comes
+            after each call, and `batches` gives the batches of a call, stacked [steps_per_call,B,...], which begin
+            at multiples of it within an epoch. A checkpoint and its resumption must agree on it. None: step by step.
         on_begin: called once the checkpoint, if there is one, has been found to agree.
         on_step: called by the chief after each step, to show where the run is, with the step and a function ``read()
             -> (epoch from 1 on, the epoch's mean loss, its metrics in their order, share of its time spent waiting for
@@ -118,7 +117,8 @@ def fit(
     Raises:
         ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read;
             there is no `evaluation_model` for an average that is to be evaluated; metrics' names collide;
-            `measures` beside `loss` or `accuracy`; the controller warms up without an accuracy.
+            `measures` beside `loss` or `accuracy`; the controller warms up without an accuracy; `steps_per_call`
+            on another backend, beside an average, or while a warm-up looks at other steps.
         Diverged: the loss was NaN or infinite. The last checkpoint is from before that.
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
@@ -132,6 +132,15 @@ def fit(
         raise ValueError(
             f"A warm-up ends by the training accuracy, but the metrics are {list(metrics)}: add one of that name."
         )
+    if controller.warming and steps_per_call and _OBSERVE_EVERY % steps_per_call:
+        raise ValueError(
+            f"A warm-up looks at the accuracy every {_OBSERVE_EVERY} steps: steps_per_call must divide that; got "
+            f"{steps_per_call}."
+        )
+    if average and steps_per_call is not None:
+        raise ValueError(
+            "An average of the weights is taken between steps, which steps_per_call hides: leave one of the two out."
+        )
     measures.compile(model, optimizer)
     optimizer.build(model.trainable_variables)
     if evaluate:
@@ -144,7 +153,7 @@ def fit(
         batch_size=batch_size,
         controller=controller,
         workdir=epath.Path(workdir),
-        fingerprint=fingerprint,
+        fingerprint=fingerprint | {"steps_per_call": steps_per_call},
         evaluate=evaluate,
         evaluation_model=evaluation_model,
         average=average,
@@ -155,6 +164,8 @@ def fit(
         together=together,
         each=each,
         checkpoint_seconds=checkpoint_seconds,
+        steps_per_call=steps_per_call or 1,
+        calls=calls.Calls(model, steps_per_call) if steps_per_call is not None else None,
         on_step=on_step,
         on_rows=on_rows,
     )
@@ -169,7 +180,9 @@ def fit(
                     run.timed(batches(run.step)),
                     initial_epoch=epoch,
                     epochs=steps // steps_per_epoch if whole else epoch + 1,
-                    steps_per_epoch=min(steps_per_epoch - done, steps - run.step),
+                    steps_per_epoch=calls.number(
+                        run.step, run.steps_per_call, steps_per_epoch, steps
+                    ),
                     shuffle=False,  # the batches are in their order
                     callbacks=run,
                     verbose=0,
@@ -207,6 +220,8 @@ class _Run(keras.callbacks.CallbackList):
     together: Callable | None
     each: Callable
     checkpoint_seconds: float
+    steps_per_call: int
+    calls: calls.Calls | None
     on_step: Callable
     on_rows: Callable
 
@@ -221,7 +236,7 @@ class _Run(keras.callbacks.CallbackList):
         self.interrupts = Interrupts(self.together)
         self.step = self.saved_step = 0
         self.rate = None
-        self.losses = []  # (step, rate, loss tensor) not looked at yet
+        self.losses = Losses(lambda: self.saved_step)
         self.seconds_before = self.saved_seconds = 0.0
         self.started = self.saved_at = time.monotonic()
         self.epoch = Epoch(0)
@@ -268,10 +283,17 @@ class _Run(keras.callbacks.CallbackList):
         def add(seconds):
             self.epoch.waited += seconds
 
-        return waiting.timed(self.net, batches, add)
+        if not self.calls:
+            return waiting.timed(self.net, batches, add)
+        return self.calls.feed(batches, lambda: [*map(self.controller.rate, self._span())], add)
+
+    def _span(self):
+        return calls.span(self.step, self.steps_per_call, self.steps_per_epoch, self.steps)
 
     def end(self):
         """Ends the run by a signal that came after its last batch, too."""
+        if self.calls:
+            self.calls.end()
         self.interrupts.agree()
         self._stop_if_asked()
 
@@ -290,18 +312,18 @@ class _Run(keras.callbacks.CallbackList):
         self.epoch = Epoch(self.step)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
+        self.step = self._span().stop
         if self.average and self.average.due(self.step):
             self._sync()
             self.average.update(self.step)
-        self.losses.append((self.step, self.rate, logs["loss"]))
+        self.losses.add(self.step, self.rate, logs["loss"])
         within = self.step % self.steps_per_epoch
         ending = within == 0 or self.step == self.steps
         if self.controller.warming and (ending or within % _OBSERVE_EVERY == 0):
             self.controller.observe(1.0 - float(logs["accuracy"]))
         due = self._due()
-        if due or ending or len(self.losses) >= _LOOK_EVERY:
-            self._look_for_nan()
+        if due or ending:
+            self.losses.look()
         if self.chief:
             self.on_step(self.step, lambda: self._figures(logs))
         if due or self.step == self.steps:
@@ -332,18 +354,6 @@ class _Run(keras.callbacks.CallbackList):
         if hasattr(self.net, "jax_state_sync"):
             self.net.jax_state_sync()
 
-    def _look_for_nan(self):
-        for step, rate, loss in self.losses:
-            if not np.isfinite(float(loss)):
-                raise self._diverged(f"The loss is {float(loss)}", step, rate)
-        self.losses.clear()
-
-    def _diverged(self, what, step, rate):
-        kept = f"of step {self.saved_step} stays" if self.saved_step else "was not written yet"
-        return Diverged(
-            f"{what} at step {step}, at rate {rate:g}: lower the rate. The last checkpoint {kept}."
-        )
-
     def _due(self):
         """Whether a checkpoint is: by the time, or because the run is to end."""
         late = time.monotonic() - self.saved_at >= self.checkpoint_seconds
@@ -353,11 +363,11 @@ class _Run(keras.callbacks.CallbackList):
         return self.interrupts.ending or late
 
     def _save(self):
-        self._look_for_nan()
+        self.losses.look()
         self._sync()
         arrays = self.state.arrays()  # by all processes: they may be needed for it together
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise self._diverged("A weight is not finite", self.step, self.rate)
+            raise self.losses.diverged("A weight is not finite", self.step, self.rate)
         seconds = self.seconds()
         if self.chief:
             self.state.save(self.step, arrays, seconds)

@@ -32,6 +32,7 @@ def training(
     mean: np.ndarray | None = None,
     seed: int = 0,
     start_step: int = 0,
+    steps_per_call: int | None = None,
 ) -> tf.data.Dataset | Iterator[tuple]:
     """Batches of a shuffled split, epoch after epoch, each without its remainder, from `start_step` on.
 
@@ -45,10 +46,13 @@ def training(
         mean: float [H,W,C] or [C], subtracted before the augmentation; pictures are then float32.
         seed: of order and augmentation, at least 0.
         start_step: the first step.
+        steps_per_call: off the TensorFlow backend, the batches of so many steps at once, for `training.fit`: from
+            multiples of it within an epoch on. What stands behind an epoch's end is of the next one.
 
     Returns:
         Without end, (pictures uint8 or float32 [B,H,W,C], labels int32 [B]): a `tf.data.Dataset` on
-        the TensorFlow backend, else an iterator of the backend's tensors.
+        the TensorFlow backend, else an iterator of the backend's tensors; with `steps_per_call` these are
+        [steps_per_call,B,...].
 
     Raises:
         ValueError: a batch size out of range, or an encoded split.
@@ -61,6 +65,11 @@ def training(
 
     if keras.backend.backend() != "tensorflow":
         held, prepare = _held(split), _compiled(prepare)
+        if steps_per_call:
+            calls = _calls(draw, start_step, len(split) // batch_size, steps_per_call)
+            made = (prepare(*held, *map(_small, call)) for call in calls)
+            shape = (steps_per_call, batch_size)
+            return (tuple(ops.reshape(x, (*shape, *x.shape[1:])) for x in call) for call in made)
         steps = map(draw, itertools.count(start_step))
         return (prepare(*held, *map(_small, step)) for step in steps)
 
@@ -99,6 +108,18 @@ def evaluation(
             prepare(_small(indices), weights) for indices, weights in zip(*batches, strict=True)
         ]
     return _by_tf_data(host.tensorflow().data.Dataset.from_tensor_slices(batches), prepare)
+
+
+def _calls(draw, step, per_epoch, each):
+    """The draws of `each` steps, one behind the other; from `step` on, then from each multiple of `each` within an
+    epoch."""
+    while True:
+        yield [
+            np.concatenate(draws)
+            for draws in zip(*map(draw, range(step, step + each)), strict=True)
+        ]
+        within = step % per_epoch
+        step += min(each - within % each, per_epoch - within)
 
 
 def _by_tf_data(dataset, prepare):
