@@ -2,7 +2,7 @@
 
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keras_resnet.commands.paper import report, runs
 from keras_resnet.commands.paper.figures import PAPER, TABLE_6
@@ -20,7 +20,7 @@ def trainings(
     workdir: pathlib.Path,
     data: str,
     networks: Sequence[str],
-    seeds: int,
+    seeds: int | Mapping[str, int],
     flags: Sequence[str],
     quick: bool,
 ) -> runs.Runs:

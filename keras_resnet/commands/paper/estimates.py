@@ -47,12 +47,11 @@ def trainings(item: str, of: runs.Runs, pictures: Pictures, began: float) -> Non
     """
     left = {}
     flags = given(of.flags)
-    for name in of.networks:
-        for seed in range(of.seeds):
-            folder = of.folder(name, seed)
-            if not pieces.ended(folder):
-                done = max((row["step"] for row in logs.rows(folder)), default=0)
-                left[name, seed] = int(flags["steps"]) - done
+    for name, seed in of.each():
+        folder = of.folder(name, seed)
+        if not pieces.ended(folder):
+            done = max((row["step"] for row in logs.rows(folder)), default=0)
+            left[name, seed] = int(flags["steps"]) - done
     if not left:
         return
     macs = multiply_adds()

@@ -18,7 +18,7 @@ class Runs(NamedTuple):
         script: the recipe, "recipes/x.py".
         data: the recipe's --data.
         networks: name -> the flags that say which network it is.
-        seeds: runs of each network, seeded 0, 1, ...
+        seeds: runs of each network, seeded 0, 1, ...; of some networks others: name -> runs.
         flags: what the recipe takes besides.
         quick: whether these are --quick's.
         evaluated: the accuracy in the log's rows that is drawn: "epoch_test_accuracy" or "holdout_accuracy".
@@ -28,7 +28,7 @@ class Runs(NamedTuple):
     script: str
     data: str
     networks: Mapping[str, Sequence[str]]
-    seeds: int
+    seeds: int | Mapping[str, int]
     flags: Sequence[str]
     quick: bool
     evaluated: str
@@ -37,17 +37,28 @@ class Runs(NamedTuple):
         """Where a run is."""
         return self.workdir / f"{name}-seed{seed}"
 
+    def each(self) -> list[tuple[str, int]]:
+        """(name, seed) of all runs."""
+        count = self.seeds
+        return [
+            (name, seed)
+            for name in self.networks
+            for seed in range(count if isinstance(count, int) else count[name])
+        ]
+
+    def run(self, name: str, seed: int) -> dict:
+        """Trains one, where it is not trained yet; what it printed at its end (see `pieces.run`), with its "folder"."""
+        folder = self.folder(name, seed)
+        arguments = [*self.networks[name], *self.flags, f"--seed={seed}"]
+        return pieces.run(folder, self.script, arguments, {"data": [self.data]}) | {
+            "folder": folder
+        }
+
     def train(self) -> dict[str, list[dict]]:
-        """Trains what is not trained yet; name -> what each seed's run printed at its end (see `pieces.run`), with
-        its "folder"."""
-        found = {}
-        for name, its_flags in self.networks.items():
-            found[name] = []
-            for seed in range(self.seeds):
-                folder = self.folder(name, seed)
-                arguments = [*its_flags, *self.flags, f"--seed={seed}"]
-                final = pieces.run(folder, self.script, arguments, {"data": [self.data]})
-                found[name].append(final | {"folder": folder})
+        """Trains what is not trained yet; name -> what `run` gives of each seed."""
+        found = {name: [] for name in self.networks}
+        for name, seed in self.each():
+            found[name].append(self.run(name, seed))
         return found
 
     def curves(self, runs: Sequence[dict]) -> tuple[list[int], list[float], list[float]]:
