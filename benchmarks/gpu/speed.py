@@ -1,10 +1,11 @@
 """How fast a GPU trains and answers: our networks on JAX beside torch.compile, and XLA's flags one by one.
 
     python benchmarks/gpu/speed.py --results=gpu.jsonl --minutes=9
-    python benchmarks/gpu/speed.py --results=gpu.jsonl --batches=2 --size=32 --side=64 --calls=1 --steps=2 --sections=imagenet
+    python benchmarks/gpu/speed.py --results=tried.jsonl --batches=2 --size=32 --side=64 --calls=1 --steps=2
 
-Needs JAX, Keras and PyTorch, and no TensorFlow. Each case runs alone in a fresh process and becomes a line of --results;
-the same command goes on with the cases that have no line yet, so pieces of --minutes do. A case that fails has its reason.
+Needs JAX, Keras and PyTorch, and no TensorFlow. Each case runs alone in a fresh process and becomes a line of
+--results; the same command goes on with the cases that have no line yet, so pieces of --minutes do. A case that fails
+has its reason there.
 
 imagenet  ResNet-50 (the paper's) at 224, bfloat16, each of --batches: training and inference, ours and torch.compile
           (channels last, autocast), and the card's peak by one matrix product
@@ -62,6 +63,8 @@ def main() -> dict:
     if unknown:
         raise ValueError(f"--sections takes {', '.join(SECTIONS)}; got {', '.join(unknown)}.")
     path, until = pathlib.Path(FLAGS.results), time.monotonic() + 60 * FLAGS.minutes
+    if FLAGS.steps % 2:
+        raise ValueError(f"--steps is even, since ResNet-50 takes two a call; got {FLAGS.steps}.")
     asked = cases()
     for case in asked:
         if held(path, case) is None and time.monotonic() < until:
@@ -71,6 +74,12 @@ def main() -> dict:
                 f"{words(case)}: {line.get('failed') or format(line['seconds'] * 1e3, '.3f') + ' ms'}"
             )
     found = [line for case in asked if (line := held(path, case))]
+    macs = {x["case"].get("model"): x["macs"] for x in found if "macs" in x}
+    for line in found:
+        if "failed" not in line:
+            line.setdefault(
+                "macs", macs.get(line["case"].get("model"))
+            )  # PyTorch's has those of ours
     peaks = {
         x["case"]["precision"]: rate(x) for x in found if x["case"]["of"] == "matrices" and rate(x)
     }
@@ -154,8 +163,8 @@ def measured(case: dict) -> dict:
 
 
 def rate(line: dict) -> float | None:
-    """FLOP/s of a line; PyTorch's network has the multiply-adds of ours, which its line does not count."""
-    if "macs" not in line:
+    """FLOP/s of a line, None where it failed."""
+    if not line.get("macs"):
         return None
     case = line["case"]
     passes = 3 if case.get("task") == "training" else 1
