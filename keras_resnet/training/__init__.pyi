@@ -1,7 +1,9 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import averaging as averaging
 from . import calls as calls
 from . import checkpoints as checkpoints
+from . import distillation as distillation
 from . import divergence as divergence
 from . import interrupts as interrupts
 from . import logs as logs

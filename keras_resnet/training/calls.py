@@ -12,6 +12,24 @@ import keras
 import numpy as np
 
 
+def check(each: int | None, observed: int | None, average: object | None) -> None:
+    """Raises ValueError for what training looks at between the steps of a call.
+
+    Args:
+        each: steps of a call, or None.
+        observed: how many steps lie between two looks at the accuracy, or None.
+        average: of the weights, or None.
+    """
+    if each and observed and observed % each:
+        raise ValueError(
+            f"A warm-up looks at the accuracy every {observed} steps: steps_per_call must divide that; got {each}."
+        )
+    if each and average:
+        raise ValueError(
+            "An average of the weights is taken between steps, which steps_per_call hides: leave one of the two out."
+        )
+
+
 def span(step: int, each: int, steps_per_epoch: int, steps: int) -> range:
     """The steps of the call that begins with `step`: to a multiple of `each` within the epoch, or to an end.
 

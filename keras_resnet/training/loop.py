@@ -32,8 +32,7 @@ from keras_resnet.training.state import State
 from keras_resnet.training.sums import Sums
 
 logger = logging.getLogger(__name__)
-# Steps between two questions to the other processes, where there are any.
-_TOGETHER_EVERY = 10
+_TOGETHER_EVERY = 10  # steps between two questions to the other processes, where there are any
 # Steps between two looks at the training error while warming up; the shortest mean that is looked at.
 _OBSERVE_EVERY = 100
 
@@ -115,10 +114,9 @@ def fit(
         Seconds spent training to the last step, over all the processes that took part.
 
     Raises:
-        ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read;
-            there is no `evaluation_model` for an average that is to be evaluated; metrics' names collide;
-            `measures` beside `loss` or `accuracy`; the controller warms up without an accuracy; `steps_per_call`
-            on another backend, beside an average, or while a warm-up looks at other steps.
+        ValueError: the checkpoint contradicts the fingerprint, is past `steps`, or cannot be read; there is no
+            `evaluation_model` for an average that is to be evaluated; metrics' names collide; `measures` beside
+            `loss` or `accuracy`; the controller warms up without an accuracy; of `calls.check`.
         Diverged: the loss was NaN or infinite. The last checkpoint is from before that.
         Interrupted: by SIGTERM or SIGINT, with a checkpoint of the step reached.
         OSError: a checkpoint or the log could not be written.
@@ -132,15 +130,7 @@ def fit(
         raise ValueError(
             f"A warm-up ends by the training accuracy, but the metrics are {list(metrics)}: add one of that name."
         )
-    if controller.warming and steps_per_call and _OBSERVE_EVERY % steps_per_call:
-        raise ValueError(
-            f"A warm-up looks at the accuracy every {_OBSERVE_EVERY} steps: steps_per_call must divide that; got "
-            f"{steps_per_call}."
-        )
-    if average and steps_per_call is not None:
-        raise ValueError(
-            "An average of the weights is taken between steps, which steps_per_call hides: leave one of the two out."
-        )
+    calls.check(steps_per_call, _OBSERVE_EVERY if controller.warming else None, average)
     measures.compile(model, optimizer)
     optimizer.build(model.trainable_variables)
     if evaluate:
