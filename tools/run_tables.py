@@ -237,6 +237,7 @@ DEPTHS = (
     ("text", "text", None),
     ("text", "depths/text-6", None),
     ("sentiment", "sentiment", None),
+    ("sentiment", "depths/sentiment-6", None),
 )
 
 
