@@ -249,7 +249,7 @@ def beginning():
     contract = weights.contract_of(path) if path.suffix == ".keras" and path.is_file() else None
     if contract and contract.thresholds:
         for name in ("model", "stages", "shortcut", "size", "width"):
-            if FLAGS[name].present:
+            if run.chosen(name):
                 raise ValueError(f"--{name} is what --weights={path} has: leave it out.")
         return weights.load(path, trust_config=True), contract
     if FLAGS.weights == "none" and FLAGS.mode != "full":

@@ -264,7 +264,7 @@ def beginning():
     if FLAGS.weights == "none":
         return None
     for name in ("front", "shortcut", "blocks", "width"):
-        if FLAGS[name].present:
+        if run.chosen(name):
             raise ValueError(f"--{name} is what --weights={FLAGS.weights} has: leave it out.")
     contract = weights.contract_of(FLAGS.weights)
     model = weights.load(FLAGS.weights, trust_config=True)

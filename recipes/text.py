@@ -332,7 +332,7 @@ def beginning():
     if FLAGS.weights == "none":
         return None
     for name in ("shortcut", "depth", "width", "length"):
-        if FLAGS[name].present:
+        if run.chosen(name):
             raise ValueError(f"--{name} is what --weights={FLAGS.weights} has: leave it out.")
     model = weights.load(FLAGS.weights, trust_config=True)
     try:

@@ -155,14 +155,20 @@ def integers(name: str) -> list[int]:
         ) from None
 
 
+def chosen(name: str) -> bool:
+    """Whether a flag was given another value than its default, which a run's flags.txt says too."""
+    flag = FLAGS[name]
+    return flag.present > 0 and flag.value != flag.default
+
+
 def refuse_strays(belongs: dict[str, tuple[str, object]]) -> None:
-    """Raises ValueError where a flag is given that belongs to another value of another flag.
+    """Raises ValueError where a flag is `chosen` that belongs to another value of another flag.
 
     Args:
         belongs: flag -> (the other flag, the value that it belongs to).
     """
     for name, (other, value) in sorted(belongs.items()):
-        if FLAGS[name].present and getattr(FLAGS, other) != value:
+        if chosen(name) and getattr(FLAGS, other) != value:
             raise ValueError(
                 f"--{name} belongs to --{other}={value}, but --{other} is {getattr(FLAGS, other)}: "
                 "leave one of them out."

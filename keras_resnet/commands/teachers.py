@@ -7,6 +7,7 @@ import keras
 from absl import flags
 
 from keras_resnet import applications, evaluation, training, weights
+from keras_resnet.commands import run
 from keras_resnet.support import labels
 from keras_resnet.weights import published
 
@@ -40,7 +41,7 @@ def check(contrary: Sequence[str] = ()) -> None:
         ValueError: one is given.
     """
     for name in contrary if FLAGS.teacher else _ALONE:
-        if FLAGS[name].present:
+        if run.chosen(name):
             raise ValueError(
                 f"--{name} is of labels, which --teacher stands in for: leave one of them out."
                 if FLAGS.teacher
