@@ -6,20 +6,24 @@
     python savedmodels/export.py --weights=r50.keras --format=tflite --out=r50.tflite
     python savedmodels/export.py --weights=r50.keras --format=openvino --out=r50.xml
     python savedmodels/export.py --weights=r50.keras --format=tflite --precision=int8 --data=pictures/ --out=r50.tflite
+    python savedmodels/export.py --weights=r50.keras --format=onnx --precision=int8 --data=pictures/ --most_lost=0.1
+    --out=r50.onnx
 
 A SavedModel becomes a folder in --out, 1 or the next number, in one step: a server that watches --out never sees
 half a model. Its signatures are those of keras_resnet.serving.export.save. An .onnx, .tflite or .xml file (OpenVINO's,
 with its .bin beside it) reads "pictures", float32 in 0..255 [N,size,size,3], and gives "probabilities" and "features".
 
---precision=int8 is TFLite's: its ranges are read off the pictures of --data, and how many of them the
-network and the file get right (or, where the folders are no classes of the network, agree on) is printed.
+--precision=int8 is for files: ranges are read off at most 200 pictures of --data, by --ranges, and are the same in each
+format. How many of the pictures the network and the file get right (or, where the folders are no classes of the
+network, agree on) is printed. --by_layer writes what int8 costs layer by layer, X.layers.json, .md and .png beside a
+file X; --most_lost leaves a few layers in float; --tune trains the weights for int8 first.
 
 A model card lies beside the model, card.md and card.json in a version's folder, X.card.md and X.card.json beside a
 file X: network, parameters, input, labels, accuracy where the weights carry it, versions, the command, and the
 SHA-256 of every file.
 
 The last line is JSON: path, format, precision, megabytes; with --data also examples, right_before, right_after,
-agree. What ends in an error says so in one sentence and exits with 2.
+agree, in_float (layers). What ends in an error says so in one sentence and exits with 2.
 """
 
 import os
@@ -37,7 +41,18 @@ from absl import flags
 
 from keras_resnet import analysis, weights
 from keras_resnet.commands import cpu, networks, progress, reports
-from keras_resnet.serving import conversion, executors, export, fold, samples
+from keras_resnet.serving import (
+    by_layer,
+    calibration,
+    conversion,
+    executors,
+    export,
+    fold,
+    int8,
+    quantized,
+    samples,
+    tuning,
+)
 from keras_resnet.support import files, label_files
 from keras_resnet.training import runtime
 
@@ -61,7 +76,10 @@ flags.DEFINE_enum(
     "format", "savedmodel", ["savedmodel", "onnx", "tflite", "openvino"], "What is written."
 )
 flags.DEFINE_enum(
-    "precision", "float32", [*fold.PRECISIONS, "int8"], "Of weights and computation; int8: TFLite."
+    "precision",
+    "float32",
+    [*fold.PRECISIONS, "int8"],
+    "Of weights and computation; int8: files alone.",
 )
 flags.DEFINE_integer(
     "top",
@@ -73,6 +91,25 @@ networks.define_view()
 flags.DEFINE_bool("webp", False, "Read WebP files too; a server then needs TensorFlow 2.20.")
 flags.DEFINE_string(
     "data", None, "Folder or zip of pictures by class, to calibrate int8 and count on."
+)
+
+flags.DEFINE_enum(
+    "ranges",
+    "mse",
+    list(calibration.METHODS),
+    "How int8's ranges are read off pictures: all that was seen; all but the largest 0.01%; or least squared error.",
+)
+flags.DEFINE_bool("by_layer", False, "For int8: also what each layer costs, as table and picture.")
+flags.DEFINE_float(
+    "most_lost",
+    None,
+    "Points of accuracy (without classes: of changed answers) that int8 may lose on --data; a few layers are left in "
+    "float for that.",
+    0.0,
+    100.0,
+)
+flags.DEFINE_integer(
+    "tune", 0, "Epochs over --data in which the weights learn to answer in int8 as in float.", 0
 )
 
 CALIBRATION = 200  # pictures, at most
@@ -103,16 +140,17 @@ def run() -> dict:
             finish=lambda folder: write_card(folder / "card", described, folder),
         )
     else:
-        if FLAGS.format == "onnx":
-            content = conversion.onnx(model, size)
-        elif FLAGS.format == "openvino":
-            content, held = conversion.openvino(model, size)
+        converted, given = conversion, (model, size)
+        if FLAGS.precision == "int8":
+            network, judge = quantised(model, view, names, out)
+            converted, given = int8, (network,)
+        content = getattr(converted, FLAGS.format)(*given)
+        if FLAGS.format == "openvino":
+            content, held = content
             files.write(out.with_suffix(".bin"), held)  # before what names it
-        elif FLAGS.precision == "float32":
-            content = conversion.tflite(model, size)
-        else:
-            content, counts = int8(model, view, names)
         files.write(out, content)
+        if FLAGS.precision == "int8":
+            counts = judge(out)
         written = out
         write_card(out.with_name(f"{out.name}.card"), described | counts, out)
     size_of = sum(file.stat().st_size for file in contents(written))
@@ -138,8 +176,8 @@ def refuse_contradictions():
         raise ValueError(f"--out={FLAGS.out} is a folder.")
     known = {
         "savedmodel": fold.PRECISIONS,
-        "onnx": ("float32",),
-        "openvino": ("float32",),
+        "onnx": ("float32", "int8"),
+        "openvino": ("float32", "int8"),
         "tflite": ("float32", "int8"),
     }[FLAGS.format]
     if FLAGS.precision not in known:
@@ -152,34 +190,77 @@ def refuse_contradictions():
             if FLAGS.precision == "int8"
             else "--data is for --precision=int8; check.py compares an export on pictures."
         )
+    for name in ("ranges", "by_layer", "most_lost", "tune"):
+        if FLAGS[name].present and FLAGS.precision != "int8":
+            raise ValueError(f"--{name} is for --precision=int8.")
     for name in ("top", "webp"):
         if FLAGS[name].present and suffix:
             raise ValueError(f"--{name} is for SavedModels, which read files and name classes.")
 
 
-def int8(model, view, names):
-    """The bytes of a TFLite file, and what came of the pictures."""
+def quantised(model, view, names, out):
+    """The network with its ranges, and a function from the written file to what came of the pictures."""
+    network = quantized.Quantized(model, view[0])
     split, classes = samples.load(FLAGS.data, names)
-    chosen = np.random.default_rng(0).permutation(len(split))[:CALIBRATION]
     pictures, places = samples.read(split, view)
-    pictures = [picture[None].astype(np.float32) for picture in pictures]
-    calibration = [pictures[i] for i in chosen if i < len(pictures)]
-    content = conversion.tflite(model, view[0], calibration)
+    chosen = np.random.default_rng(0).permutation(len(pictures))[:CALIBRATION]
+    calibration.calibrate(network, [pictures[i] for i in chosen], FLAGS.ranges)
+    targets = None if classes is None else classes[split.labels[places]]
     compute, _, _ = export.network(model, "float32", view[0])
-    before = np.array([np.argmax(compute(picture)[0]) for picture in pictures])
-    answer = executors.of_tflite(content)
-    after = np.array([answer(picture).argmax() for picture in pictures])
-    counts = {"examples": len(pictures), "agree": int((before == after).sum())}
-    line = f"{counts['agree']} of {len(pictures)} alike"
-    if classes is not None:
-        targets = classes[split.labels[places]]
-        counts |= {
-            "right_before": int((before == targets).sum()),
-            "right_after": int((after == targets).sum()),
+    before = np.array([np.argmax(compute(each[None].astype(np.float32))[0]) for each in pictures])
+    if FLAGS.tune:
+        tuning.tune(
+            network,
+            pictures,
+            FLAGS.tune,
+            on_epoch=lambda epoch, loss: progress.say(
+                f"Epoch {epoch}: {loss:.5f} nats from float."
+            ),
+        )
+    if FLAGS.by_layer or FLAGS.most_lost is not None:
+        layer_by_layer(network, pictures, targets, out)
+
+    def judge(path):
+        answer = executors.load(path)
+        answers = np.array([answer(picture[None]).argmax() for picture in pictures])
+        counts = {
+            "examples": len(pictures),
+            "agree": int((before == answers).sum()),
+            "in_float": sorted(network.left),
         }
-        line += f"; right: {counts['right_before']} before, {counts['right_after']} after"
-    progress.say(f"int8, calibrated on {len(calibration)} pictures: {line}.")
-    return content, counts
+        line = f"{counts['agree']} of {len(pictures)} alike"
+        if targets is not None:
+            counts |= {
+                "right_before": int((before == targets).sum()),
+                "right_after": int((answers == targets).sum()),
+            }
+            line += f"; right: {counts['right_before']} before, {counts['right_after']} after"
+        progress.say(f"int8, calibrated on {len(chosen)} pictures: {line}.")
+        return counts
+
+    return network, judge
+
+
+def layer_by_layer(network, pictures, targets, out):
+    trial = by_layer.Trial(network, pictures)
+    rows = by_layer.report(trial)
+    if FLAGS.most_lost is not None:
+        lost = by_layer.leave(trial, rows, FLAGS.most_lost, targets)
+        progress.say(
+            f"In float: {len(network.left)} of {len(rows)} layers; {lost:.2f} points lost."
+        )
+    if FLAGS.by_layer:
+        table = [
+            (row["layer"], f"{row['signal_to_noise']:.1f}", f"{row['clipped']:.3%}",
+             f"{row['divergence']:.2g}", row["changed"])
+            for row in rows
+        ]  # fmt: skip
+        heading = ["layer", "signal to noise, dB", "clipped", "divergence alone, nats", "changed"]
+        lines = reports.markdown(heading, table, "lrrrr")
+        stem = out.with_name(f"{out.name}.layers")
+        card = {"pictures": len(pictures), "in_float": sorted(network.left), "layers": rows}
+        reports.write_card(stem, card, lines)
+        by_layer.draw(rows, f"{stem}.png", f"{network.net.name} in int8, {len(pictures)} pictures")
 
 
 # --- the card
@@ -246,7 +327,7 @@ def write_card(stem, described, written):
     if "examples" in card:
         flat["int8"] = ", ".join(
             f"{k}: {card[k]}"
-            for k in ("examples", "agree", "right_before", "right_after")
+            for k in ("examples", "agree", "right_before", "right_after", "in_float")
             if k in card
         )
     rows = [(name, f"`{value}`") for name, value in hashes.items()]

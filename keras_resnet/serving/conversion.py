@@ -6,7 +6,7 @@ Each reads "pictures", float32 [N,size,size,C] in 0..255, and gives "probabiliti
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -26,14 +26,9 @@ def onnx(model: keras.Model, size: int | None = None) -> bytes:
     Raises:
         ValueError: tf2onnx is not installed, or `export.network` refuses the network or the size.
     """
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ValueError(
-            f"ONNX files are written by tf2onnx ({error}): pip install 'keras-resnet-he[onnx]'."
-        ) from None
+    converter = tf2onnx()
     called, spec = _named(model, size)
-    converted, _ = tf2onnx.convert.from_function(called, [spec], opset=17)
+    converted, _ = converter.convert.from_function(called, [spec], opset=17)
     return converted.SerializeToString()
 
 
@@ -47,12 +42,7 @@ def openvino(model: keras.Model, size: int | None = None) -> tuple[bytes, bytes]
     Raises:
         ValueError: openvino is not installed, or `export.network` refuses the network or the size.
     """
-    try:
-        import openvino as ov
-    except ImportError as error:
-        raise ValueError(
-            f"OpenVINO's files are written by openvino ({error}): pip install 'keras-resnet-he[openvino]'."
-        ) from None
+    ov = openvino_package()
     with _saved(model, size) as folder:
         converted = ov.convert_model(folder)
         path = pathlib.Path(folder, "model.xml")
@@ -60,31 +50,53 @@ def openvino(model: keras.Model, size: int | None = None) -> tuple[bytes, bytes]
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def tflite(
-    model: keras.Model, size: int | None = None, calibration: Sequence[np.ndarray] = ()
-) -> bytes:
+def tflite(model: keras.Model, size: int | None = None) -> bytes:
     """A TFLite file of one picture; who runs it resizes the input for more.
 
     Args:
         model: see `export.save`.
         size: pixels, side of a picture; None takes the network's.
-        calibration: pictures as it reads them, float32 [1,size,size,C] each, which the ranges of int8 are read off;
-            without them all stays float32.
 
     Raises:
         ValueError: TFLite cannot take this network, or `export.network` refuses it or the size.
     """
     with _saved(model, size, 1) as folder:
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if calibration:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([picture] for picture in calibration)
         try:
-            return converter.convert()
+            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
         except Exception as error:
             raise ValueError(
                 f"TFLite cannot take this network: {errors.first_line(error)}"
             ) from error
+
+
+def tf2onnx() -> ModuleType:
+    """The package that writes ONNX files.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ValueError(
+            f"ONNX files are written by tf2onnx ({error}): pip install 'keras-resnet-he[onnx]'."
+        ) from None
+    return tf2onnx
+
+
+def openvino_package() -> ModuleType:
+    """The package that writes OpenVINO's files.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise ValueError(
+            f"OpenVINO's files are written by openvino ({error}): pip install 'keras-resnet-he[openvino]'."
+        ) from None
+    return openvino
 
 
 @contextlib.contextmanager

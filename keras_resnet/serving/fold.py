@@ -130,17 +130,26 @@ def _pairs(model):
             yield norm, conv
 
 
+def scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch normalisation does to a channel at inference: y * scale + shift, both float64 [C]."""
+    scale, shift = _scale_and_shift(norm, _read)
+    return scale[0], shift[0]
+
+
 def _merged(conv, norm, read):
     """Kernel and bias of a convolution with the norm that follows it."""
     kernel = read(conv.kernel)
-    bias = read(conv.bias) if conv.use_bias else 0.0
+    scale, shift = _scale_and_shift(norm, read)
+    bias = read(conv.bias) * scale if conv.use_bias else 0.0
+    return [kernel * scale.reshape(len(scale), *[1] * (kernel.ndim - 2), -1), bias + shift]
+
+
+def _scale_and_shift(norm, read):
     scale = 1 / np.sqrt(read(norm.moving_variance) + norm.epsilon)
     if norm.scale:
         scale = scale * read(norm.gamma)
-    bias = (bias - read(norm.moving_mean)) * scale
-    if norm.center:
-        bias = bias + read(norm.beta)
-    return [kernel * scale.reshape(len(scale), *[1] * (kernel.ndim - 2), -1), bias]
+    shift = -read(norm.moving_mean) * scale
+    return scale, shift + read(norm.beta) if norm.center else shift
 
 
 def _pads_with_nothing(layer):

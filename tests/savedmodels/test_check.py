@@ -290,6 +290,7 @@ MISTAKES = [
     (["--format=tflite", "--out={place}/x.tflite", "--top=3"], "--top is for SavedModels"),
     (["--format=tflite", "--out={place}/no/x.tflite"], "its folder is not there"),
     (["--data={place}/data"], "--data is for --precision=int8"),
+    (["--most_lost=0.1"], "--most_lost is for --precision=int8"),
     (["net"], "cannot read net"),
 ]  # fmt: skip
 
