@@ -52,10 +52,12 @@ class Range(NamedTuple):
 
     @property
     def low(self) -> float:
+        """The lowest of the numbers, at most 0."""
         return -self.zero * self.scale
 
     @property
     def high(self) -> float:
+        """The highest of the numbers, at least 0."""
         return (LEVELS - self.zero) * self.scale
 
 
