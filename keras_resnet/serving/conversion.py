@@ -9,7 +9,6 @@ import tempfile
 from types import ModuleType
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_resnet.serving import export
