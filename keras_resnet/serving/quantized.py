@@ -199,7 +199,8 @@ def lowered(model: keras.Model) -> keras.Model:
     def clone(layer):
         if isinstance(layer, keras.layers.BatchNormalization):
             values[layer.name] = fold.scale_and_shift(layer)
-            return keras.layers.DepthwiseConv2D(1, name=layer.name)
+            scaled = keras.layers.DepthwiseConv2D(1, name=layer.name)
+            return lambda x, **of_a_norm: scaled(x)  # which is called with a mask
         config = layer.get_config()
         if _is_softmax(layer):
             config["activation"] = "linear"
