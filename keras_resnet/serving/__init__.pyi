@@ -2,6 +2,8 @@
 
 from . import batch_input as batch_input
 from . import beam as beam
+from . import by_layer as by_layer
+from . import calibration as calibration
 from . import conversion as conversion
 from . import decoding as decoding
 from . import environment as environment
@@ -12,6 +14,8 @@ from . import file_operations as file_operations
 from . import fold as fold
 from . import graphs as graphs
 from . import hearing as hearing
+from . import int8 as int8
+from . import quantized as quantized
 from . import reading as reading
 from . import remote as remote
 from . import resampling as resampling
@@ -19,6 +23,7 @@ from . import samples as samples
 from . import saved_model as saved_model
 from . import segmenting as segmenting
 from . import server as server
+from . import tuning as tuning
 from . import versions as versions
 from . import warmup as warmup
 from .environment import ENVIRONMENT as ENVIRONMENT
