@@ -10,7 +10,15 @@ import sys
 import pytest
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/gpu/speed.py"
-SMALL = ("--batches=2", "--size=32", "--side=64", "--calls=1", "--steps=2", "--minutes=60")
+SMALL = (
+    "--batches=2",
+    "--size=32",
+    "--side=64",
+    "--calls=1",
+    "--steps=2",
+    "--minutes=90",
+    "--case_minutes=30",
+)
 
 
 def asked(*more):
