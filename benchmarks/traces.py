@@ -99,7 +99,9 @@ def layer_kinds(layers: Iterable[keras.layers.Layer]) -> dict[str, str]:
         layer.name: kind
         for layer in layers
         for of, kind in _LAYERS
-        if isinstance(layer, of)  # of our norms too, whose class says that it is Keras'
+        if isinstance(
+            layer, of
+        )  # by class: our norm is saved as Keras' and has the same class name
     }
 
 

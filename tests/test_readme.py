@@ -32,6 +32,7 @@ PLACES = {
     "applications": ["docs/applications.md"],
     "depths": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
+    "int8": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "profile": ["docs/speed.md"],
     "attempts": ["docs/speed.md"],

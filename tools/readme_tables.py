@@ -158,6 +158,21 @@ def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
     return "\n".join(lines + ratios(recorded, ("one", "many", "files", "start", "accuracy")))
 
 
+def int8(folder=ROOT / "recipes/results/int8") -> str:
+    """The cards of exports in int8: how many pictures of --data are right before and after."""
+    lines = [
+        "| network | format | pictures | right in float32 | right in int8 | answered alike | card |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        card = json.loads(path.read_text("utf-8"))
+        lines.append(
+            f"| {card['network']} | {card['format']} | {card['examples']:,} | {card['right_before']:,} "
+            f"| {card['right_after']:,} | {card['agree']:,} | [{path.stem}]({link(path)}) |"
+        )
+    return "\n".join(lines)
+
+
 def serving(folder=ROOT / "benchmarks/results") -> str:
     """The committed outputs of savedmodels/check.py and benchmarks/serving.py."""
     check = json.loads((folder / "check.json").read_text("utf-8"))
@@ -297,6 +312,7 @@ TABLES = {
     "input": input_pipeline,
     "inference": inference,
     "serving": serving,
+    "int8": int8,
     "campaign": campaign,
     "differences": differences,
 }

@@ -97,7 +97,7 @@ def _litert():
 
 def _runner(interpreter, content):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's says that it is to go, and names the package
+        warnings.simplefilter("ignore")  # TensorFlow's interpreter warns that it is deprecated
         made = interpreter(model_content=content, num_threads=CORES)
     for signature in made.get_signature_list().values():
         _check(signature["inputs"], signature["outputs"])

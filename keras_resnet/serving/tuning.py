@@ -32,6 +32,7 @@ def tune(
         epochs: passes over the pictures.
         rate: Adam's highest learning rate; it falls along half a cosine.
         batch_size: pictures an update.
+        seed: of the order and the mirrors, at least 0.
         on_epoch: called after each with its number, from 1 on, and its mean loss, nats.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The GPU's benchmark in small, on the CPU: each contestant runs, a case is not measured twice, a failure is told."""
+"""The GPU benchmark in small sizes on the CPU: all contestants run, no case is measured twice, failures are said."""
 
 import importlib.util
 import json

@@ -2,7 +2,8 @@
 
 OpenCV lets go of the interpreter's lock meanwhile, so that threads use all cores. Draws and windows are `graph`'s, and
 the decoder, libjpeg-turbo, is the same. Pixels are not quite: OpenCV decodes the whole picture, so that colours at a
-window's edge know of what lies outside, and resizes by whole numbers.
+window's edge know of what lies outside, and resizes by whole numbers. Of windows of 145 ImageNet pictures 12% of the
+values (7% with antialias) differ by 1 of 256, and fewer than 0.01% by more: up to 18, at the edges.
 """
 
 import collections

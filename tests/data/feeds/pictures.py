@@ -1,9 +1,11 @@
-"""Made-up pictures and their JPEGs."""
+"""Made-up pictures, their JPEGs, splits of them, and batches compared."""
 
 import io
 
 import numpy as np
 from PIL import Image
+
+from keras_resnet.data.dataset import Encoded, Split
 
 
 def smooth(seed, height, width):
@@ -20,3 +22,17 @@ def jpeg(pixels, **arguments):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", **({"quality": 95} | arguments))
     return file.getvalue()
+
+
+def split(files, on_bad="skip"):
+    """A split of {name: bytes}; labels count up."""
+    encoded = Encoded(tuple(files), files.__getitem__, on_bad)
+    return Split(np.arange(len(files), dtype=np.int32), encoded)
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)

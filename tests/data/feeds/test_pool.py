@@ -11,11 +11,12 @@ from PIL import Image
 from keras_resnet.data import draws, images, pillow_views
 from keras_resnet.data.augment.mixing import Colour, Mix
 from keras_resnet.data.augment.windows import RandomResizedCrop, ScaleCrop
-from keras_resnet.data.dataset import BadFiles, Encoded, Split
+from keras_resnet.data.dataset import BadFiles
 from keras_resnet.data.feeds import mixed, pool, stream
 from keras_resnet.data.sources import folders
 
 from . import pictures
+from .pictures import assert_same, split
 
 SEED, SMALL = 5, ScaleCrop(40, 60)
 SETTINGS = {"window": SMALL, "size": 32, "seed": SEED, "decoder": "opencv"}
@@ -27,20 +28,8 @@ def twenty():
     return split({f"{i}.jpg": pictures.jpeg(pictures.smooth(i, *s)) for i, s in enumerate(sides)})
 
 
-def split(files, on_bad="skip"):
-    return Split(np.arange(len(files)), Encoded(tuple(files), files.__getitem__, on_bad))
-
-
 def take(batches, count):
     return list(itertools.islice(batches, count))
-
-
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert a.dtype == b.dtype
-            np.testing.assert_array_equal(a, b)
 
 
 def bilinear(pixels, size):

@@ -27,16 +27,10 @@ from keras_resnet.data.feeds.reader import Reader
 from keras_resnet.data.sources import folders
 
 from ..conftest import write_zip
-from .pictures import jpeg, smooth
+from .pictures import assert_same, jpeg, smooth, split
 
 SEED = 5
 SMALL = ScaleCrop(40, 60)
-
-
-def split(files, on_bad="skip"):
-    """A split of {name: bytes}; labels count up."""
-    encoded = Encoded(tuple(files), files.__getitem__, on_bad)
-    return Split(np.arange(len(files), dtype=np.int32), encoded)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +42,6 @@ def twenty():
 
 def take(dataset, count):
     return [[part.numpy() for part in batch] for batch in dataset.take(count)]
-
-
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert a.dtype == b.dtype
-            np.testing.assert_array_equal(a, b)
 
 
 # --- the pixels
