@@ -35,8 +35,8 @@ def cards(claims=CLAIMS, results=RESULTS) -> str:
             f"**`{name}`**",
             "",
             f"- Published: {_published(card)}{recipe}.",
-            f"- Proved: {row['steps']} steps in {row['precision']} are those of {card['beside']}; the furthest apart "
-            f"was the {_FIGURES[worst]}, by {row[worst]:.0e} of it.",
+            f"- Proved: {row['steps']} steps in {row['precision']} are those of {card['beside']}; the largest "
+            f"relative difference is {row[worst]:.0e}, of the {_FIGURES[worst]}.",
             "- Not proved: the top-1; no network was trained on ImageNet by it here.",
         ]
         lines += [f"- Ours on purpose: {what}." for what in card["differs"]]
