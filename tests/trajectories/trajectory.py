@@ -217,7 +217,7 @@ def batches(name, steps, size, dtype):
         drawn = augmenting.mix().draw(0, step, BATCH, size, size)
         own, blend = (drawn[weight].astype(dtype) for weight in ("own", "blend"))
         blended = keras.ops.convert_to_numpy(mixing.mix(pictures, blend, drawn["box"]))
-        targets = mixed.targets(labels, CLASSES, own, smoothing=FLAGS.smoothing).numpy()
+        targets = mixed.targets(labels, CLASSES, own, smoothing=FLAGS.smoothing)
         yield (blended, targets), theirs.mixed(pictures, labels, drawn, CLASSES)
 
 
