@@ -24,7 +24,7 @@ class Preset(NamedTuple):
 def define_preset() -> None:
     """Defines --preset, which `parse` reads."""
     flags.DEFINE_string(
-        PRESET, None, "Flags that the package has ready, by name; those behind it on the line win."
+        PRESET, None, "Flags that the package has ready, by name; those on the line win."
     )
 
 
@@ -83,19 +83,21 @@ def parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 
 def _with_presets(flag_values, argv):
-    """The arguments, `--flagfile=PATH` in place of `--preset=NAME`: what stands behind it is read after it."""
+    """The arguments, with `--flagfile=PATH` for `--preset=NAME`, first of all: what is typed is read after it and wins,
+    wherever it stands."""
     if PRESET not in flag_values:
         return argv
-    arguments, found = [], iter(argv)
+    given, typed, found = [], [], iter(argv[1:])
     for argument in found:
         name, equals, value = argument.partition("=")
         if argument == "--":
-            return [*arguments, argument, *found]
-        if name in (f"--{PRESET}", f"-{PRESET}"):
+            typed += [argument, *found]
+        elif name in (f"--{PRESET}", f"-{PRESET}"):
             value = value if equals else next(found, "")
-            argument = f"--flagfile={_preset(flag_values, value)}"
-        arguments.append(argument)
-    return arguments
+            given.append(f"--flagfile={_preset(flag_values, value)}")
+        else:
+            typed.append(argument)
+    return [argv[0], *given, *typed]
 
 
 def _preset(flag_values, name):

@@ -89,8 +89,9 @@ def test_a_preset_stands_for_its_flagfile():
         return found, rest[1:]
 
     for given in (["--preset=paper"], ["-preset", "paper"], ["--preset", "paper"]):
-        found, rest = values("--steps=5", *given, "--rate=0.5", "y")
-        assert (found.steps, found.rate, found.boundaries) == (64000, 0.5, ["32000", "48000"])
+        found, rest = values("--model=ResNet56", *given, "--rate=0.5", "y")
+        assert (found.model, found.rate) == ("ResNet56", 0.5)  # typed before it, and behind it
+        assert (found.steps, found.boundaries) == (64000, ["32000", "48000"])
         assert (found.preset, rest) == (None, ["y"])
     assert values("--", "--preset=x")[1] == ["--preset=x"]
     with pytest.raises(

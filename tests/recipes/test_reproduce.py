@@ -61,6 +61,19 @@ def test_table_6_and_figure_6_share_their_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_preset_leaves_each_row_its_network(tmp_path):
+    """The preset `short` names a network too."""
+    names = ["PlainNet32", "ResNet56"]
+    arguments = ("--data=digits", "--training=short", "--steps=2", f"--networks={','.join(names)}")
+    ended = asked(tmp_path, "table6", *arguments, f"--workdir={tmp_path}/w")
+    assert ended.code == 0, ended.err
+    for name in names:
+        typed = (tmp_path / f"w/{name}-seed0/flags.txt").read_text().split()
+        assert f"--model={name}" in typed and "--schedule=one_cycle" in typed
+        assert "--precision=float32" in typed  # of reproduce.py, which the preset has otherwise
+
+
+@pytest.mark.slow
 def test_tables_3_to_5(tmp_path):
     """On three pictures of ImageNet's classes, by two random networks."""
     for i, wnid in enumerate(("n01440764", "n01443537", "n02123045")):

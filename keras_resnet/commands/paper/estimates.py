@@ -126,16 +126,13 @@ def passing(item: str, parts: Iterable, count: int, needs: str) -> Iterator:
 
 
 def given(words: Iterable[str]) -> dict[str, str]:
-    """Name -> value of flags as they are typed; those of a --preset stand before what follows it."""
-    found = {}
-    for word in words:
-        name, _, value = word.removeprefix("--").partition("=")
-        if name == command_line.PRESET:
-            text = (verbs.home() / f"recipes/flagfiles/{value}.flags").read_text("utf-8")
-            found |= given(re.findall(r"^--\S+", text, re.MULTILINE))
-        else:
-            found[name] = value
-    return found
+    """Name -> value of flags as they are typed, which win over those of a --preset among them."""
+    typed = dict(word.removeprefix("--").partition("=")[::2] for word in words)
+    preset = typed.pop(command_line.PRESET, None)
+    if preset is None:
+        return typed
+    text = (verbs.home() / f"recipes/flagfiles/{preset}.flags").read_text("utf-8")
+    return given(re.findall(r"^--\S+", text, re.MULTILINE)) | typed
 
 
 def multiply_adds() -> dict[str, int]:
