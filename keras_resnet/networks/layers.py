@@ -76,8 +76,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 computes moments and scale by separate operations; FusedBatchNormV3 does both in one pass, which
     with momentum in one kernel makes a ResNet-20 training step 1.31 times as fast on a CPU
     (benchmarks/results/training-avx512_bf16.json). The kernel returns the batch variance with Bessel's
-    correction, N/(N-1); that is undone here, so moving statistics equal Keras'. Other backends, synchronised statistics, masks, and policies that keep scale and
-    statistics in another type than float32 (float16, bfloat16, float64), run Keras' code.
+    correction, N/(N-1); that is undone here, so moving statistics equal Keras'. Other backends, synchronised
+    statistics, masks, and policies that keep scale and statistics in another type than float32 (float16,
+    bfloat16, float64), run Keras' code.
 
     `__class__` is the stock class, so a saved file names that one and loads with keras alone, where
     Keras' code runs.
