@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from keras_resnet.commands import reports
+from keras_resnet.commands import reports, timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -75,9 +75,10 @@ def with_instructions(recorded) -> str:
 def step_row(name, results) -> str:
     columns = (("pictures_per_second", ".1f"), ("x", ".2f"), ("of_peak", ".0%"))
     cells = [figure(results, name, *column) for column in columns]
-    bound = results.get("bound-bfloat16" if "bfloat16" in name else "bound-float32", {}).get("x")
+    bound = results.get("bound-bfloat16" if "bfloat16" in name else "bound-float32")
     ours = name.startswith("ours") and bound
-    cells.append(f"{results[name]['x'] / bound:.0%}" if ours else "")
+    share = ours and timing.ratio(bound["seconds"], results[name]["seconds"])
+    cells.append(f"{share:.0%}" if ours else "")
     return f"| {CONTESTANTS[name]} | {' | '.join(cells)} |"
 
 
