@@ -33,6 +33,7 @@ PLACES = {
     "depths": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
     "int8": ["docs/serve.md"],
+    "speed_summary": ["README.md"],
     "speed": ["docs/speed.md"],
     "profile": ["docs/speed.md"],
     "attempts": ["docs/speed.md"],

@@ -45,7 +45,7 @@ from tools.run_tables import (
     texts,
     transfer,
 )
-from tools.speed_tables import attempts, figure, link, profile, speed
+from tools.speed_tables import attempts, figure, link, profile, speed, summary
 
 # Flags that say where or which of several like runs, not what was run.
 PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
@@ -306,6 +306,7 @@ TABLES = {
     "segmentation": segmentation,
     "applications": applications,
     "depths": depths,
+    "speed_summary": summary,
     "speed": speed,
     "profile": profile,
     "attempts": attempts,

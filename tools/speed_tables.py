@@ -66,6 +66,19 @@ def speed(folder=ROOT / "benchmarks/results") -> str:
     return "\n".join(lines[1:]) or "No benchmark is committed yet."
 
 
+def summary(path=ROOT / "benchmarks/results/training-avx512_bf16.json") -> str:
+    """Pictures a second in training, of both networks of the committed run."""
+    recorded = json.loads(path.read_text("utf-8"))
+    results = [recorded[section]["results"] for section in STEPS]
+    rows = [
+        (CONTESTANTS[name], *(figure(of, name, "pictures_per_second", ".1f") for of in results))
+        for name in ("keras", "stock", "torch", "torch-compile", "ours", "ours-bfloat16")
+    ]
+    title = f"Training, pictures a second{with_instructions(recorded)} ([log]({link(path)})):"
+    heading = ["", *(title.removeprefix("A training step of ") for title in STEPS.values())]
+    return "\n".join([title, "", *reports.markdown(heading, rows, "lrr")])
+
+
 def with_instructions(recorded) -> str:
     """Which CPU it was, where a log says."""
     found = recorded.get("instructions")
