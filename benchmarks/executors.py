@@ -3,13 +3,14 @@
 Each answers the same uint8 pictures [B,S,S,3] with probabilities [B,K], by the way its users go; a step is one
 batch, from NumPy to NumPy. Its argument has "path", its model; "batch"; "size"; "served", whether TensorFlow starts
 as in savedmodels/; "pictures", an .npz file of pictures and labels of which it says how many it gets right; "files", a
-folder of JPEGs.
+folder of JPEGs; "calls", what `timed` does.
 
 Speaks the protocol of `keras_resnet.commands.timing`.
 """
 
 import itertools
 import pathlib
+import time
 
 import contestants
 import numpy as np
@@ -54,7 +55,21 @@ def openvino(spec):
     return executors.openvino(spec["path"], spec["batch"], spec["precision"])
 
 
-EXECUTORS = {f.__name__: f for f in (export, function, predict, openvino)}
+def folded(spec):
+    """What an export of a named network computes, with random weights and without the file."""
+    import keras
+    import tensorflow as tf
+
+    from keras_resnet import applications
+    from keras_resnet.serving import export
+
+    keras.utils.set_random_seed(0)
+    shape = (spec["size"], spec["size"], 3)
+    compute, *_ = export.network(applications.get(spec["network"])(input_shape=shape))
+    return lambda pictures: compute(tf.cast(tf.constant(pictures), tf.float32))[0].numpy()
+
+
+EXECUTORS = {f.__name__: f for f in (export, function, predict, openvino, folded)}
 
 
 def _live(spec):
@@ -85,6 +100,17 @@ def answer(spec, gate):
     for step in itertools.count():
         gate(step)
         call(pictures)
+
+
+def timed(spec, gate):
+    """Says at once, for each [batch, times] of spec["calls"], the seconds of so many calls, after one that is not
+    counted."""
+    call, random, seconds = EXECUTORS[spec["executor"]](spec), np.random.default_rng(0), []
+    for batch, times in spec["calls"]:
+        pictures = random.integers(0, 256, (batch, spec["size"], spec["size"], 3), np.uint8)
+        ends = [(call(pictures), time.perf_counter())[1] for _ in range(1 + times)]
+        seconds.append([after - before for before, after in itertools.pairwise(ends)])
+    gate.say(ready={"seconds": seconds})
 
 
 def from_files(spec, gate):
@@ -126,6 +152,8 @@ def run(spec, gate):
         environment.prepare()
     if spec["executor"] == "convolutions":
         return contestants.convolutions(spec, gate)
+    if "calls" in spec:
+        return timed(spec, gate)
     return from_files(spec, gate) if "apart" in spec else answer(spec, gate)
 
 

@@ -11,11 +11,13 @@ moving statistics; GMAC are billions of multiply-adds for one picture of that si
 
 A PATTERN with a / is of published sets of weights, and a row is a set: the pixels and interpolation that it was
 evaluated with, and what its publisher or timm claims it to get right in percent, nothing of which was measured here:
-top-1 on ImageNet's validation pictures, on their reassessed labels (ReaL), and on ImageNetV2. With patterns of both
-kinds, these sets of these networks.
+top-1 on ImageNet's validation pictures, on their reassessed labels (ReaL), and on ImageNetV2. Measured are the
+pictures/s that its network's export answers at that size in float32, on the CPU that is named below the table. With
+patterns of both kinds, these sets of these networks.
 
 The last line is JSON: networks (a list of name, parameters, macs, size, output_stride, weights, sets) or sets (a list
-of network, name, size, resize, interpolation, licence, url, top1, top1_real, top1_v2, claimed_by).
+of network, name, size, resize, interpolation, licence, url, top1, top1_real, top1_v2, claimed_by, pictures_per_second,
+milliseconds_of_one (one picture at a time), measured_on).
 """
 
 import fnmatch
@@ -66,13 +68,26 @@ def sets(rows, patterns):
             f"No published weights of these networks are called {' or '.join(map(repr, patterns))}: '*/*' lists all."
         )
     claimed = ("top1", "top1_real", "top1_v2")
-    head = ("network", "weights", "pixels", "of", "claimed top-1", "ReaL", "V2", "licence")
+    head = (
+        "network",
+        "weights",
+        "pixels",
+        "of",
+        "claimed top-1",
+        "ReaL",
+        "V2",
+        "pictures/s",
+        "licence",
+    )
     lines = [head]
     for row in found:
         figures = (f"{100 * row[key]:.1f}" if row[key] else "" for key in claimed)
         pixels = (str(row["size"]), f"{row['resize']} {row['interpolation']}")
-        lines.append((row["network"], row["name"], *pixels, *figures, row["licence"]))
+        speed = f"{row['pictures_per_second']:.1f}" if row["pictures_per_second"] else ""
+        lines.append((row["network"], row["name"], *pixels, *figures, speed, row["licence"]))
     print(reports.table(lines, left=(0, 1, -1)))
+    for machine in sorted({row["measured_on"] for row in found} - {None}):
+        print(f"pictures/s: measured on {machine}.")
     return {"sets": found}
 
 

@@ -1,4 +1,5 @@
-"""Writes the table that `keras-resnet models` shows, from the built networks and the published sets of weights.
+"""Writes the table that `keras-resnet models` shows, from the built networks, the published sets of weights, and the
+speeds that benchmarks/catalogue.py measured.
 
     python tools/models.py
 
@@ -14,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 FILE = ROOT / "keras_resnet/commands/models.json"
+SPEEDS = ROOT / "benchmarks/results/catalogue-avx512_bf16.json"
 
 
 def rows(names: list[str] | None = None) -> list[dict]:
@@ -41,13 +43,18 @@ def rows(names: list[str] | None = None) -> list[dict]:
 
 def sets(network: str) -> list[dict]:
     """Of each published set of a network: name, size and resize (pixels), interpolation, licence, address, and what is
-    claimed of it: top1, top1_real and top1_v2 (fractions of 1; None where nobody does) and by whom."""
+    claimed of it: top1, top1_real and top1_v2 (fractions of 1; None where nobody does) and by whom; how fast its
+    network was measured to be at that size: pictures_per_second, milliseconds_of_one and measured_on (else None)."""
     from keras_resnet.weights import published
 
-    found = []
+    recorded, found = json.loads(SPEEDS.read_text("utf-8")), []
+    core = f"{recorded['cores']} cores with {recorded['instructions'][-1]}"
+    how = f"TensorFlow {recorded['tensorflow']}, batches of {recorded['batch_size']}"
+    measured_on = f"{recorded['cpu']}, {core}, {how}"
     for (owner, name), entry in sorted(published.PUBLISHED.items()):
         if owner == network:
             contract, claimed = entry.contract, entry.contract.accuracy
+            speed = recorded["rows"].get(f"{network} at {contract.size}", {})
             found.append(
                 {"name": name, "size": contract.size, "resize": contract.resize}
                 | {"interpolation": contract.interpolation, "licence": contract.licence}
@@ -61,6 +68,11 @@ def sets(network: str) -> list[dict]:
                         "claimed_by", name.partition("/")[0] if claimed else None
                     )
                 }
+                | {
+                    key: round(speed[key], 2) if speed else None
+                    for key in ("pictures_per_second", "milliseconds_of_one")
+                }
+                | {"measured_on": measured_on if speed else None}
             )
     return found
 

@@ -60,8 +60,9 @@ def published() -> str:
     table = json.loads((ROOT / "keras_resnet/commands/models.json").read_text("utf-8"))
     found = [(row, given) for row in table for given in row["sets"]]
     lines = [
-        "| network | weights | pixels, of | resized | claimed top-1 | ReaL | V2 | by | 10^6 weights | GMAC | licence |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |",
+        "| network | weights | pixels, of | resized | claimed top-1 | ReaL | V2 | by | 10^6 weights | GMAC "
+        "| measured pictures/s | one alone, ms | licence |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for row, given in sorted(found, key=lambda pair: -(pair[1]["top1"] or 0)):
         claimed = (given[key] for key in ("top1", "top1_real", "top1_v2"))
@@ -71,9 +72,16 @@ def published() -> str:
         lines.append(
             f"| {row['name']} | [`{given['name']}`]({page}) | {given['size']}, {given['resize']} | "
             f"{given['interpolation']} | {figures} | {given['claimed_by'] or ''} | {row['parameters'] / 1e6:.1f} | "
-            f"{macs:.1f} | {given['licence']} |"
+            f"{macs:.1f} | {number(given, 'pictures_per_second', '.1f')} | "
+            f"{number(given, 'milliseconds_of_one', '.0f')} | {given['licence']} |"
         )
-    return "\n".join(lines)
+    machines = {given["measured_on"] for _, given in found} - {None}
+    return "\n".join([f"Measured on {'; '.join(sorted(machines))}:", "", *lines])
+
+
+def number(found, key, spec) -> str:
+    """A cell; empty where nothing was found."""
+    return "" if found[key] is None else format(found[key], spec)
 
 
 def results(folder=ROOT / "recipes/results") -> str:

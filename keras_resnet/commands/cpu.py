@@ -12,13 +12,23 @@ FASTER = {
 
 def instructions() -> list[str]:
     """Those of `INSTRUCTIONS` that this CPU has; empty where /proc does not say."""
+    found = {word for line in _said("flags") for word in line.split()}
+    return [name for name in INSTRUCTIONS if name in found]
+
+
+def name() -> str:
+    """What this CPU calls itself, as "AMD EPYC"; empty where /proc does not say."""
+    return next(iter(_said("model name")), "")
+
+
+def _said(key):
+    """What /proc/cpuinfo has behind a key, once a core."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return []
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    found = {word for line in lines for word in line.split()}
-    return [name for name in INSTRUCTIONS if name in found]
+    lines = (line.partition(":") for line in text.splitlines())
+    return [value.strip() for name, _, value in lines if name.strip() == key]
 
 
 def advice(precision: str) -> str | None:

@@ -127,6 +127,8 @@ def test_who_drops_out_is_skipped_with_the_reason(tmp_path):
         ("inference.py", ["--steps_many=0"], "--steps_many=0"),
         ("serving.py", ["--data=./nowhere"], "--model_base_path is missing"),
         ("serving.py", ["--clients=0"], "--clients=0"),
+        ("catalogue.py", ["--networks=ResNet9"], "no network with published weights is called so"),
+        ("catalogue.py", ["--batch_size=0"], "--batch_size=0"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_sentence(name, flags, sentence):

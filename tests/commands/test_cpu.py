@@ -10,7 +10,7 @@ from keras_resnet.commands import cpu
 @pytest.fixture
 def has(monkeypatch):
     def has(*instructions):
-        text = f"processor\t: 0\nflags\t\t: fpu {' '.join(instructions)}\nbugs\t\t: none\n"
+        text = f"processor\t: 0\nmodel name\t: A: 2\nflags\t\t: fpu {' '.join(instructions)}\nbugs\t\t: none\n"
         monkeypatch.setattr(pathlib.Path, "read_text", lambda *_: text)
 
     return has
@@ -19,6 +19,7 @@ def has(monkeypatch):
 def test_instructions_are_whole_words_in_their_order(has):
     has("avx512_vnni_like", "avx512f", "avx2")
     assert cpu.instructions() == ["avx2", "avx512f"]
+    assert cpu.name() == "A: 2"
 
 
 @pytest.mark.parametrize(
@@ -49,4 +50,4 @@ def test_nothing_where_the_cpu_is_not_known(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(pathlib.Path, "read_text", missing)
-    assert cpu.instructions() == [] and cpu.advice("int8") is None
+    assert cpu.instructions() == [] and cpu.name() == "" and cpu.advice("int8") is None

@@ -69,7 +69,9 @@ def test_sets_are_listed_with_what_is_claimed():
     ]
     assert lines[0].split()[:5] == ["network", "weights", "pixels", "of", "claimed"]
     columns = ["ResNet50D", "timm/ra4_e3600_r224_in1k", "288", "288", "bicubic", "81.8"]
-    assert lines[-1].split()[:6] == columns and lines[-1].endswith("Apache-2.0")
+    assert lines[-2].split()[:6] == columns and lines[-2].endswith("Apache-2.0")
+    assert float(lines[-2].split()[-2]) == round(found[-1]["pictures_per_second"], 1)
+    assert lines[-1] == f"pictures/s: measured on {found[-1]['measured_on']}."
     ended = models("timm/a9*")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "No published weights of these networks are called 'timm/a9*'" in ended.stderr
@@ -78,6 +80,13 @@ def test_sets_are_listed_with_what_is_claimed():
 def test_the_sets_of_the_table_are_the_published_ones():
     script = written()
     assert all(row["sets"] == script.sets(row["name"]) for row in TABLE)
+
+
+def test_more_pixels_take_longer():
+    for row in TABLE:
+        speeds = {each["size"]: each["pictures_per_second"] for each in row["sets"]}
+        by_size = [speeds[size] for size in sorted(speeds) if speeds[size]]
+        assert by_size == sorted(by_size, reverse=True), row["name"]
 
 
 def test_an_unknown_pattern_is_one_sentence():
