@@ -47,6 +47,8 @@ CONTESTANTS = {  # the arguments of executors.py, and the file that it reads
     "ours-bfloat16": ({"executor": "export", "served": True}, "bfloat16"),
     "ours-tflite": ({"executor": "export"}, "tflite"),
     "ours-int8": ({"executor": "export"}, "int8"),
+    "ours-int8-onnx": ({"executor": "export"}, "int8-onnx"),
+    "ours-int8-openvino": ({"executor": "export"}, "int8-openvino"),
     "onnxruntime": ({"executor": "export"}, "onnx"),
     "openvino": ({"executor": "openvino", "precision": "f32"}, "onnx"),
     "openvino-bfloat16": ({"executor": "openvino", "precision": "bf16"}, "onnx"),
@@ -58,6 +60,7 @@ FASTER = {
     ("one", "ours", "openvino"): 0.64,
     ("one", "ours-tflite", "openvino"): 0.97,
     ("one", "ours-int8", "ours"): 3.0,
+    ("one", "ours-int8-openvino", "ours"): 3.5,
     ("many", "ours", "function"): 1.22,
     ("many", "ours", "predict"): 1.8,
     ("many", "ours", "onnxruntime"): 0.97,
@@ -65,11 +68,13 @@ FASTER = {
     ("many", "ours-bfloat16", "ours"): 1.9,
     ("many", "ours-bfloat16", "openvino-bfloat16"): 0.85,
     ("many", "ours-int8", "ours"): 3.0,
+    ("many", "ours-int8-openvino", "ours"): 3.5,
 }
 OF_PEAK = 0.8  # at least, ours in float32
 FILES = 1.25  # at most, predict_bytes over decoding and inference apart
 START = 0.5  # at most, ours over Keras'
-FEWER = {"ours-bfloat16": 1, "ours-int8": 3}  # at most, pictures right from ours in float32
+# At most, pictures right from ours in float32.
+FEWER = {"ours-bfloat16": 1, "ours-int8": 3, "ours-int8-onnx": 3, "ours-int8-openvino": 3}
 MACS = 3_858_006_016  # of ResNet-50 at 224, a picture; see the README's table
 
 flags.DEFINE_list("sections", list(SECTIONS), f"Of {', '.join(SECTIONS)}.")
@@ -138,19 +143,20 @@ class Kit:
         return self._made[kind]
 
     def _make(self, kind):
-        out = self._folder / {
-            "onnx": "net.onnx",
-            "tflite": "net.tflite",
-            "int8": "int8.tflite",
-        }.get(kind, kind)
-        format = {"onnx": "onnx", "tflite": "tflite", "int8": "tflite"}.get(kind, "savedmodel")
-        given = [f"--weights={self._live}", f"--out={out}", f"--format={format}", *self._arguments]
-        if kind in ("bfloat16", "int8"):
-            given.append(f"--precision={kind}")
-        if kind == "int8":
+        form = {"int8": "int8-tflite"}.get(kind, kind).removeprefix("int8-")
+        suffix = {"onnx": ".onnx", "tflite": ".tflite", "openvino": ".xml"}.get(form, "")
+        given = [
+            f"--weights={self._live}",
+            f"--out={self._folder / kind}{suffix}",
+            f"--format={form if suffix else 'savedmodel'}",
+            *self._arguments,
+        ]
+        if kind.startswith("int8"):
             if not FLAGS.data:
                 return timing.Skipped("int8 is calibrated on --data")
-            given.append(f"--data={FLAGS.data}")
+            given += ["--precision=int8", f"--data={FLAGS.data}"]
+        elif kind == "bfloat16":
+            given.append("--precision=bfloat16")
         try:
             return program(str(EXPORT), *given)["path"]
         except timing.Skipped as reason:

@@ -16,14 +16,16 @@ with its .bin beside it) reads "pictures", float32 in 0..255 [N,size,size,3], an
 --precision=int8 is for files: ranges are read off at most 200 pictures of --data, by --ranges, and are the same in each
 format. How many of the pictures the network and the file get right (or, where the folders are no classes of the
 network, agree on) is printed. --by_layer writes what int8 costs layer by layer, X.layers.json, .md and .png beside a
-file X; --most_lost leaves a few layers in float; --tune trains the weights for int8 first.
+file X; --most_lost leaves a few layers in float; --tune trains the weights for int8 first. Where --data has train/ and
+test/, all of this is done with train/, at most 10,000 pictures of it, and test/ is counted on.
 
 A model card lies beside the model, card.md and card.json in a version's folder, X.card.md and X.card.json beside a
 file X: network, parameters, input, labels, accuracy where the weights carry it, versions, the command, and the
 SHA-256 of every file.
 
 The last line is JSON: path, format, precision, megabytes; with --data also examples, right_before, right_after,
-agree, in_float (layers). What ends in an error says so in one sentence and exits with 2.
+agree (with the network), as_simulated (answered as by int8 simulated), in_float (layers). What ends in an error says so
+in one sentence and exits with 2.
 """
 
 import os
@@ -113,6 +115,7 @@ flags.DEFINE_integer(
 )
 
 CALIBRATION = 200  # pictures, at most
+LEARNED = 10_000  # the same, to tune and to choose layers on
 
 
 def run() -> dict:
@@ -140,17 +143,10 @@ def run() -> dict:
             finish=lambda folder: write_card(folder / "card", described, folder),
         )
     else:
-        converted, given = conversion, (model, size)
         if FLAGS.precision == "int8":
-            network, judge = quantised(model, view, names, out)
-            converted, given = int8, (network,)
-        content = getattr(converted, FLAGS.format)(*given)
-        if FLAGS.format == "openvino":
-            content, held = content
-            files.write(out.with_suffix(".bin"), held)  # before what names it
-        files.write(out, content)
-        if FLAGS.precision == "int8":
-            counts = judge(out)
+            counts = quantised(model, view, names, out)
+        else:
+            write(out, getattr(conversion, FLAGS.format)(model, size))
         written = out
         write_card(out.with_name(f"{out.name}.card"), described | counts, out)
     size_of = sum(file.stat().st_size for file in contents(written))
@@ -198,47 +194,75 @@ def refuse_contradictions():
             raise ValueError(f"--{name} is for SavedModels, which read files and name classes.")
 
 
+def write(path, content):
+    if FLAGS.format == "openvino":
+        content, held = content
+        files.write(path.with_suffix(".bin"), held)  # before what names it
+    files.write(path, content)
+
+
 def quantised(model, view, names, out):
-    """The network with its ranges, and a function from the written file to what came of the pictures."""
-    network = quantized.Quantized(model, view[0])
+    """Writes the file, once it has answered the pictures; returns what came of them."""
     split, classes = samples.load(FLAGS.data, names)
-    pictures, places = samples.read(split, view)
-    chosen = np.random.default_rng(0).permutation(len(pictures))[:CALIBRATION]
-    calibration.calibrate(network, [pictures[i] for i in chosen], FLAGS.ranges)
-    targets = None if classes is None else classes[split.labels[places]]
-    compute, _, _ = export.network(model, "float32", view[0])
-    before = np.array([np.argmax(compute(each[None].astype(np.float32))[0]) for each in pictures])
+    counted = pictures, targets = labelled(split, classes, view)
+    learned = samples.training(FLAGS.data)
+    if learned is None:
+        learned = counted
+    else:
+        more = FLAGS.tune or FLAGS.by_layer or FLAGS.most_lost is not None
+        chosen = np.random.default_rng(1).permutation(len(learned))
+        learned = learned.subset(chosen[: LEARNED if more else CALIBRATION])
+        learned = labelled(learned, classes, view)
+    network = quantized.Quantized(model, view[0])
+    chosen = np.random.default_rng(0).permutation(len(learned[0]))[:CALIBRATION]
+    calibration.calibrate(network, [learned[0][i] for i in chosen], FLAGS.ranges)
+    progress.say(f"Calibrated on {len(chosen)} pictures.")
     if FLAGS.tune:
         tuning.tune(
             network,
-            pictures,
+            learned[0],
             FLAGS.tune,
             on_epoch=lambda epoch, loss: progress.say(
                 f"Epoch {epoch}: {loss:.5f} nats from float."
             ),
         )
-    if FLAGS.by_layer or FLAGS.most_lost is not None:
-        layer_by_layer(network, pictures, targets, out)
-
-    def judge(path):
-        answer = executors.load(path)
-        answers = np.array([answer(picture[None]).argmax() for picture in pictures])
+    with files.aside_folder(out.parent) as folder:
+        part = folder / out.name
+        if FLAGS.by_layer or FLAGS.most_lost is not None:
+            layer_by_layer(network, *learned, part)
+        write(part, getattr(int8, FLAGS.format)(network))
+        answer, (compute, *_) = executors.load(part), export.network(model, "float32", view[0])
+        before = best(lambda each: compute(each.astype(np.float32))[0], pictures)
+        after = best(answer, pictures)
+        simulated = network.answers(pictures).argmax(-1)
         counts = {
             "examples": len(pictures),
-            "agree": int((before == answers).sum()),
+            "agree": int((before == after).sum()),
+            "as_simulated": int((simulated == after).sum()),
             "in_float": sorted(network.left),
         }
         line = f"{counts['agree']} of {len(pictures)} alike"
         if targets is not None:
             counts |= {
                 "right_before": int((before == targets).sum()),
-                "right_after": int((answers == targets).sum()),
+                "right_after": int((after == targets).sum()),
             }
             line += f"; right: {counts['right_before']} before, {counts['right_after']} after"
-        progress.say(f"int8, calibrated on {len(chosen)} pictures: {line}.")
-        return counts
+        for file in sorted(folder.iterdir()):  # .bin before what names it
+            file.replace(out.with_name(file.name))
+    progress.say(f"int8: {line}.")
+    return counts
 
-    return network, judge
+
+def labelled(split, classes, view):
+    """Its pictures, and their classes or None."""
+    pictures, places = samples.read(split, view)
+    return pictures, None if classes is None else classes[split.labels[places]]
+
+
+def best(call, pictures):
+    """Each picture's best class, int [N]."""
+    return np.array([np.argmax(call(picture[None])) for picture in pictures])
 
 
 def layer_by_layer(network, pictures, targets, out):
@@ -327,7 +351,14 @@ def write_card(stem, described, written):
     if "examples" in card:
         flat["int8"] = ", ".join(
             f"{k}: {card[k]}"
-            for k in ("examples", "agree", "right_before", "right_after", "in_float")
+            for k in (
+                "examples",
+                "agree",
+                "as_simulated",
+                "right_before",
+                "right_after",
+                "in_float",
+            )
             if k in card
         )
     rows = [(name, f"`{value}`") for name, value in hashes.items()]

@@ -29,7 +29,7 @@ from keras_resnet.support import files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import preset_cards
+from tools import int8_tables, preset_cards
 from tools.run_tables import (
     applications,
     depths,
@@ -142,18 +142,25 @@ def input_pipeline(path=ROOT / "benchmarks/results/input_pipeline.json") -> str:
     return "\n".join(lines + ratios(recorded, ("pipelines", "colour", "memory")))
 
 
-def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
-    """The committed output of benchmarks/inference.py: medians, and their ratios."""
+def inference(folder=ROOT / "benchmarks/results") -> str:
+    """The committed outputs of benchmarks/inference.py, one a kind of CPU: medians, and their ratios."""
+    return "\n\n".join(map(_inference, sorted(folder.glob("inference*.json"))))
+
+
+def _inference(path):
     recorded = json.loads(path.read_text("utf-8"))
-    one, many = (recorded[section]["results"] for section in ("one", "many"))
-    right = recorded["accuracy"]["results"]
+    one, many, right = (
+        recorded.get(section, {}).get("results", {}) for section in ("one", "many", "accuracy")
+    )
     lines = [
-        f"{recorded['cores']} CPU cores with {', '.join(recorded['instructions'])}:",
+        f"{recorded['cores']} CPU cores with {', '.join(recorded['instructions'])} ([log]({link(path)})):",
         "",
         "| | batch 1, ms | x | batch 32, pictures/s | x | share of the measured convolution peak | right |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, words in EXECUTORS.items():
+        if not any("skipped" not in part.get(name, {"skipped": ""}) for part in (one, many)):
+            continue
         cells = [
             figure(one, name, "milliseconds", ".1f"),
             figure(one, name, "x", ".2f"),
@@ -164,21 +171,6 @@ def inference(path=ROOT / "benchmarks/results/inference.json") -> str:
         ]
         lines.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join(lines + ratios(recorded, ("one", "many", "files", "start", "accuracy")))
-
-
-def int8(folder=ROOT / "recipes/results/int8") -> str:
-    """The cards of exports in int8: how many pictures of --data are right before and after."""
-    lines = [
-        "| network | format | pictures | right in float32 | right in int8 | answered alike | card |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for path in sorted(folder.glob("*.json")):
-        card = json.loads(path.read_text("utf-8"))
-        lines.append(
-            f"| {card['network']} | {card['format']} | {card['examples']:,} | {card['right_before']:,} "
-            f"| {card['right_after']:,} | {card['agree']:,} | [{path.stem}]({link(path)}) |"
-        )
-    return "\n".join(lines)
 
 
 def serving(folder=ROOT / "benchmarks/results") -> str:
@@ -266,6 +258,8 @@ EXECUTORS = {
     "ours-bfloat16": "**ours, SavedModel, bfloat16**",
     "ours-tflite": "**ours, TFLite**",
     "ours-int8": "**ours, TFLite, int8**",
+    "ours-int8-onnx": "**ours, ONNX Runtime, int8**",
+    "ours-int8-openvino": "**ours, OpenVINO, int8**",
     "onnxruntime": "ONNX Runtime on our `.onnx`",
     "openvino": "OpenVINO on our `.onnx`",
     "openvino-bfloat16": "OpenVINO on our `.onnx`, bfloat16 allowed",
@@ -321,7 +315,7 @@ TABLES = {
     "input": input_pipeline,
     "inference": inference,
     "serving": serving,
-    "int8": int8,
+    "int8": int8_tables.int8,
     "campaign": campaign,
     "differences": differences,
 }

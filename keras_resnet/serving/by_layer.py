@@ -82,7 +82,7 @@ def report(trial: Trial) -> list[dict[str, Any]]:
                 "layer": name,
                 "signal_to_noise": float(10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30))),
                 "clipped": float(clipped / count),
-                "divergence": _divergence(trial.exact, alone),
+                "divergence": divergence(trial.exact, alone),
                 "changed": int((trial.exact.argmax(-1) != alone.argmax(-1)).sum()),
             }
         )
@@ -148,7 +148,8 @@ def draw(rows: list[dict], path: str | os.PathLike, title: str) -> None:
     plots.save(figure, path)
 
 
-def _divergence(exact, found):
+def divergence(exact: np.ndarray, found: np.ndarray) -> float:
+    """Mean Kullback-Leibler divergence, nats, of answers from exact ones, both as logits [N,K]."""
     p, q = (x - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True)) - x.max(-1, keepdims=True)
             for x in (exact.astype(np.float64), found.astype(np.float64)))  # fmt: skip
     return float(np.maximum((np.exp(p) * (p - q)).sum(-1), 0).mean())

@@ -10,7 +10,7 @@ int32 in executors: exact.
 Krishnamoorthi 2018 (arXiv:1806.08342) has the scheme; LiteRT's and ONNX Runtime's int8 are of it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import keras
@@ -154,6 +154,16 @@ class Quantized:
             return x if name in left else quantize_kernel(x, axis)
 
         return self.run(pictures, output, kernel)[0]
+
+    def answers(self, pictures: Sequence[np.ndarray], batch_size: int = 50) -> np.ndarray:
+        """The logits that `simulate` gives for pictures [H,W,C] in 0..255 each, float32 [N,K], on TensorFlow."""
+        import tensorflow as tf
+
+        call = tf.function(self.simulate, autograph=False, reduce_retracing=True)
+        parts = (
+            np.stack(pictures[i : i + batch_size]) for i in range(0, len(pictures), batch_size)
+        )
+        return np.concatenate([call(tf.constant(part, tf.float32)).numpy() for part in parts])
 
 
 def quantize(x: Tensor, to: Range) -> Tensor:

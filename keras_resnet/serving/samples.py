@@ -34,6 +34,15 @@ def load(data: str, names: Sequence[str] = ()) -> tuple[dataset.Split, np.ndarra
     return split, np.array([index.get(name, -1) for name in source.class_names])
 
 
+def training(data: str) -> dataset.Split | None:
+    """The training split of a folder or zip that `load` takes the test split of; None where it takes all.
+
+    What is chosen by it is then counted on other pictures.
+    """
+    source = sources.load(data, on_bad="skip")
+    return source.train if source.test is not None else None
+
+
 def read(split: dataset.Split, view: tuple[int, int, str]) -> tuple[list[np.ndarray], list[int]]:
     """The pictures that can be decoded, uint8 [size,size,C] each, and their places in the split.
 

@@ -192,6 +192,23 @@ def test_int8_counts_before_and_after(place, tmp_path):
     assert (tmp_path / "x.tflite").stat().st_size < 4 * network(6).count_params() / 2
 
 
+def without_onnxruntime(*flags):
+    sys.modules["onnxruntime"] = None
+    child.run_recipe(*flags, recipe=KIT / "export.py")
+
+
+@pytest.mark.slow
+def test_an_int8_file_that_cannot_be_judged_leaves_nothing(place, tmp_path):
+    pytest.importorskip("tf2onnx")
+    (tmp_path / "out").mkdir()
+    ended = child.Child(
+        tmp_path, without_onnxruntime, f"--weights={place}/net.keras", f"--data={place}/data",
+        "--format=onnx", "--precision=int8", f"--out={tmp_path}/out/x.onnx",
+    ).wait()  # fmt: skip
+    assert ended.code == 2 and "ONNX Runtime is not installed" in ended.err
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, preprocessing",

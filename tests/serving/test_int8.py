@@ -183,5 +183,16 @@ def test_tuning_brings_int8_nearer_to_float():
     before = abs(probabilities(net, given) - exact).mean()
     losses = []
     tuning.tune(net, given, 8, rate=1e-3, on_epoch=lambda epoch, loss: losses.append(loss))
-    assert len(losses) == 8 and losses[-1] < 0.5 * losses[0]
+    assert len(losses) == 9 and min(losses) < 0.5 * losses[0]
     assert abs(probabilities(net, given) - exact).mean() < 0.7 * before
+
+
+@pytest.mark.slow
+def test_tuning_keeps_the_weights_where_it_does_harm():
+    net, given = network(), pictures(32)
+    before = net.net.get_weights()
+    losses = []
+    tuning.tune(net, given, 1, rate=0.3, on_epoch=lambda epoch, loss: losses.append(loss))
+    assert losses[1] > losses[0]
+    for now, then in zip(net.net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
