@@ -3,12 +3,16 @@
     python recipes/cifar10.py --data=cifar10 --model=ResNet20 --workdir=runs/r20
     python recipes/cifar10.py --data=cifar10 --flagfile=recipes/flagfiles/short.flags
     --workdir=runs/short
+    python recipes/cifar10.py --data=cifar10 --preset=fast --workdir=runs/fast
 
 The flags' defaults are the paper's: SGD with momentum 0.9, batch 128, 0.1 divided by 10 at 32k and
 48k steps, 64k in all, weight decay 1e-4 (coupled, kernels alone), 4 pixels padded, a random crop of
 it or its mirror; for ResNet-110 0.01 until the training error is below 80%. The test set is looked
 at once, at the end; with --test_each_epoch it is drawn after each epoch, as in the paper's Figure 6,
 and nothing is chosen by it.
+
+--preset=short and --preset=fast are for two cores and half an hour or so: one cycle of the rate, and
+Muon with smaller pictures first; docs/reproduce.md has what came of them.
 
 Run again, after whatever stopped it, the same command goes on and ends with the same weights, bit
 for bit.
@@ -42,6 +46,7 @@ from keras_resnet import applications, evaluation, training, weights
 from keras_resnet.commands import run, teachers, verbs
 from keras_resnet.commands.progress import Progress, say
 from keras_resnet.data import augment, dataset, draws
+from keras_resnet.data.augment import progressive
 from keras_resnet.data.feeds import in_memory
 from keras_resnet.evaluation import plots
 from keras_resnet.networks.fronts import Preprocessing
@@ -67,7 +72,17 @@ flags.DEFINE_list(
     "boundaries", ["32000", "48000"], "piecewise: steps from which the rate is a tenth."
 )
 flags.DEFINE_float("rise", 0.15, "one_cycle: share of the steps before the peak.", 0.0, 0.99)
-flags.DEFINE_float("weight_decay", 1e-4, "Coupled, on kernels.", lower_bound=0.0)
+flags.DEFINE_float(
+    "weight_decay", 1e-4, "On kernels; sgd: coupled, muon: decoupled.", lower_bound=0.0
+)
+flags.DEFINE_enum("optimizer", "sgd", ["sgd", "muon"], "SGD with momentum, or Muon (Jordan 2024).")
+flags.DEFINE_bool("nesterov", False, "Nesterov's momentum.")
+flags.DEFINE_list(
+    "sizes",
+    [],
+    "Sides that pictures are made smaller to, pixels, each for the same share of the steps: 24,24,32 is 24 for two "
+    "thirds of them.",
+)
 flags.DEFINE_integer("pad", 4, "Pixels of padding for the random crop.", lower_bound=0)
 flags.DEFINE_bool("flip", True, "Mirror half of the pictures.")
 flags.DEFINE_bool(
@@ -100,6 +115,7 @@ BINDING = (
     "model", "shortcut", "batch_size", "schedule", "rate", "boundaries", "weight_decay", "pad", "flip",
     "per_pixel_mean", "holdout", "precision", "seed",
 )  # fmt: skip
+SINCE = ("optimizer", "nesterov", "sizes")
 MOMENTUM = 0.9
 SCALE = 64.0  # about the standard deviation of photographs' pixels in 0..255
 WARM_UP = 0.01  # of ResNet-110
@@ -108,16 +124,7 @@ SHEET = 48  # pictures on predictions.png
 
 def main() -> dict:
     started = time.monotonic()
-    if FLAGS.holdout and FLAGS.test_each_epoch:
-        raise ValueError(
-            "--holdout and --test_each_epoch: each epoch is evaluated on one of the two; leave one out."
-        )
-    teachers.check()
-    if FLAGS.teacher and FLAGS.per_pixel_mean:
-        raise ValueError(
-            "--per_pixel_mean is subtracted before the pictures come to both networks, and --teacher takes raw ones: "
-            "leave one of them out."
-        )
+    check_flags()
     constructor = applications.get(FLAGS.model)
     controller = rate_controller()
     workdir = run.make_workdir()
@@ -135,6 +142,7 @@ def main() -> dict:
     else:
         pixel_mean, mean = None, augment.channel_mean(train.pictures)
         fill = tuple(np.rint(mean))
+    sides = progressive_sides(train.pictures.shape)
     crop_flip = augment.CropFlip(FLAGS.pad, FLAGS.flip, fill=fill)
 
     # --- network
@@ -143,8 +151,10 @@ def main() -> dict:
     build = functools.partial(
         constructor, classes=classes, preprocessing=scaling, shortcut=FLAGS.shortcut
     )
-    model = build(input_shape=shape, classifier_activation=None)
-    teacher, loss = teachers.teacher(source.class_names, shape), None
+    seen = (None, None, shape[-1]) if sides else shape
+    of = {"input_tensor": keras.Input(seen)} if sides else {"input_shape": seen}
+    model = build(**of, classifier_activation=None)
+    teacher, loss = teachers.teacher(source.class_names, seen), None
     if teacher:
         model = distillation.taught()(model.input, model.output, name=model.name)
         model.learn_from(teacher)
@@ -170,12 +180,13 @@ def main() -> dict:
 
     seconds = training.fit(
         model,
-        optimizers.SGD(FLAGS.rate, MOMENTUM, coupled_weight_decay=FLAGS.weight_decay),
+        make_optimizer(),
         lambda start_step: in_memory.training(
             train,
             FLAGS.batch_size,
             augment=crop_flip,
             mean=pixel_mean,
+            side=sides,
             seed=FLAGS.seed,
             start_step=start_step,
             steps_per_call=FLAGS.steps_per_call,
@@ -247,6 +258,24 @@ def main() -> dict:
     return final
 
 
+def check_flags():
+    """Refuses flags that contradict each other, by name."""
+    if FLAGS.holdout and FLAGS.test_each_epoch:
+        raise ValueError(
+            "--holdout and --test_each_epoch: each epoch is evaluated on one of the two; leave one out."
+        )
+    teachers.check()
+    if FLAGS.teacher and FLAGS.per_pixel_mean:
+        raise ValueError(
+            "--per_pixel_mean is subtracted before the pictures come to both networks, and --teacher takes raw ones: "
+            "leave one of them out."
+        )
+    if FLAGS.steps_per_call and FLAGS.sizes:
+        raise ValueError(
+            "--steps_per_call takes steps whose pictures have one size, and --sizes has several: leave one of them out."
+        )
+
+
 def both_splits(source):
     """(training, test): those of --data, or of its only one what --set_aside says."""
     found = {"train": source.train, "test": source.test}
@@ -269,6 +298,29 @@ def both_splits(source):
     return train, test
 
 
+def progressive_sides(shape):
+    """``step -> side`` of --sizes; None without it."""
+    if not FLAGS.sizes:
+        return None
+    each, largest = run.integers("sizes"), min(shape[1:3])
+    if not all(1 <= side <= largest for side in each) or shape[1] != shape[2]:
+        raise ValueError(
+            f"--sizes makes square pictures smaller, and these are {shape[1]}x{shape[2]}: from 1 to {largest} pixels; "
+            f"got {','.join(FLAGS.sizes)}."
+        )
+    return progressive.sides(each, FLAGS.steps)
+
+
+def make_optimizer():
+    if FLAGS.optimizer == "muon":
+        return optimizers.Muon(
+            FLAGS.rate, MOMENTUM, nesterov=FLAGS.nesterov, weight_decay=FLAGS.weight_decay
+        )
+    return optimizers.SGD(
+        FLAGS.rate, MOMENTUM, nesterov=FLAGS.nesterov, coupled_weight_decay=FLAGS.weight_decay
+    )
+
+
 def rate_controller():
     if FLAGS.schedule == "one_cycle":
         return schedules.Controller(schedules.one_cycle(FLAGS.rate, FLAGS.steps, FLAGS.rise))
@@ -286,8 +338,12 @@ def rgb(mean):
 
 def fingerprint(train, shape, classes):
     agreed = {f"--{name}": getattr(FLAGS, name) for name in BINDING}
+    # Absent from checkpoints of before these flags, and None in those since where they say the same.
+    agreed |= {f"--{name}": getattr(FLAGS, name) if run.chosen(name) else None for name in SINCE}
     if FLAGS.schedule == "one_cycle":  # the whole curve depends on where it ends
         agreed |= {"--steps": FLAGS.steps, "--rise": FLAGS.rise}
+    if FLAGS.sizes:  # as do their shares
+        agreed["--steps"] = FLAGS.steps
     digest = hashlib.sha256(np.ascontiguousarray(train.labels))
     digest.update(np.ascontiguousarray(train.pictures))
     agreed["classes"] = classes

@@ -73,7 +73,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list("weights", [], "figure7, table3 to table5: files of weights, or published names.")
 flags.DEFINE_string("workdir", "runs/reproduce", "Folder for runs and results.")
-flags.DEFINE_enum("training", "paper", ["paper", "short"], "table6, figure6: cifar10.py's preset.")
+flags.DEFINE_enum(
+    "training", "paper", ["paper", "short", "fast"], "table6, figure6: cifar10.py's preset."
+)
 flags.DEFINE_list("networks", [], "table6, figure6, mnist: which are trained; default: the item's.")
 flags.DEFINE_integer("seeds", 1, "Of what is trained: runs of each network.", lower_bound=1)
 flags.DEFINE_enum(

@@ -8,7 +8,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import analysis
-from tools import house, readme_tables
+from tools import house, readme_tables, run_tables
 
 ROOT = pages.ROOT
 QUICK = ["ResNet18", "ResNet50D", "ResNet20", "PlainNet56"]
@@ -16,6 +16,7 @@ PLACES = {
     "results": ["README.md", "docs/reproduce.md"],
     "table1": ["docs/reproduce.md"],
     "table3": ["docs/reproduce.md"],
+    "ablations": ["docs/reproduce.md"],
     "figure7": ["docs/reproduce.md"],
     "networks": ["docs/networks.md"],
     "published": ["docs/weights.md"],
@@ -127,6 +128,32 @@ def test_results_rows_are_means_over_seeds(tmp_path, monkeypatch):
     mean = next(row for row in rows if "mean" in row)
     assert "| 8.88 (mean of 2 seeds, 8.75 to 9.00) | 8.75 | jax, x86_64, 2 CPU cores |" in mean
     assert "--flagfile=recipes/results/a/flags.txt --data=cifar10 --workdir=runs/a" in mean
+
+
+def test_ablations_are_beside_the_base(tmp_path, monkeypatch):
+    """The worst of them behind, with what was changed alone; speed of those that had the machine."""
+    monkeypatch.setattr(run_tables, "ROOT", tmp_path)
+    for name, flags, right in [
+        ("base", "", 0.5),
+        ("other", "--nesterov", 0.6),
+        ("muon", "", 0.625),
+    ]:
+        folder = tmp_path / name
+        folder.mkdir()
+        optimizer = "muon" if name == "muon" else "sgd"
+        text = f"--optimizer={optimizer}\n--workdir={name}\n{flags or '--nonesterov'}\n"
+        (folder / "flags.txt").write_text(text, "utf-8")
+        (folder / "final.json").write_text("{}", "utf-8")
+        (folder / "versions.txt").write_text("backend jax\nmachine arm64, 4 CPU cores\n", "utf-8")
+        rows = [{"holdout_accuracy": r, "images_per_second": 99.6} for r in (0.25, right)]
+        rows.append({"step": 2, "test_accuracy": 0.75})
+        (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    _, _, *rows = run_tables.ablations(tmp_path).splitlines()
+    assert rows == [
+        "| nothing | 50.00 |  | 100, 100 | jax, arm64, 4 CPU cores | [base](base) |",
+        "| `--optimizer=muon` | 62.50 | +12.50 | 100, 100 | jax, arm64, 4 CPU cores | [muon](muon) |",
+        "| `--nesterov` | 60.00 | +10.00 |  | jax, arm64, 4 CPU cores | [other](other) |",
+    ]
 
 
 def test_update_wants_each_marker_once():

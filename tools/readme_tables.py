@@ -31,6 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tools import int8_tables, preset_cards
 from tools.run_tables import (
+    ablations,
     applications,
     depths,
     detection,
@@ -309,6 +310,7 @@ TABLES = {
     "applications": applications,
     "depths": depths,
     "speed_summary": summary,
+    "ablations": ablations,
     "speed": speed,
     "profile": profile,
     "attempts": attempts,

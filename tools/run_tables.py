@@ -16,8 +16,12 @@ RESULTS = ROOT / "recipes/results"
 
 
 def finals(folder, *figures):
-    """The final.json of each committed run that has these figures, but for those of `DEPTHS` alone."""
-    paths = [path for path in sorted(folder.rglob("final.json")) if "depths" not in path.parts]
+    """The final.json of each committed run that has these figures, but for those of `depths` and `ablations`."""
+    paths = [
+        path
+        for path in sorted(folder.rglob("final.json"))
+        if not {"depths", "ablations"} & set(path.parts)
+    ]
     return [path for path in paths if set(figures) <= json.loads(path.read_text("utf-8")).keys()]
 
 
@@ -269,6 +273,49 @@ def _size(flags):
         return f"{flags['blocks']} blocks a stage"
     count = flags["depth"] if "depth" in flags else len(flags["dilations"].split(","))
     return f"{count} blocks"
+
+
+# Of recipes/results/ablations, the runs with nothing beside them: the others' logs say nothing of speed.
+ALONE = ("base", "nesterov", "muon", "sizes")
+
+
+def ablations(folder=RESULTS / "ablations") -> str:
+    """Short runs of recipes/cifar10.py beside `base`, each with the flags that its line says and no other."""
+    lines = [
+        "| changed | held out, % right | difference | pictures/s | on | log |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    found = {path.parent.name: _ablation(path.parent) for path in folder.glob("*/final.json")}
+    before, held, _, _ = found["base"]
+    for name, (flags, right, speed, where) in sorted(
+        found.items(), key=lambda item: (item[0] != "base", -item[1][1])
+    ):
+        changed = [
+            f"`--{k}`" if v == "True" else f"`--{k}={v}`"
+            for k, v in flags.items()
+            if before[k] != v
+        ]
+        difference = "" if name == "base" else f"{right - held:+.2f}"
+        lines.append(
+            f"| {' '.join(changed) or 'nothing'} | {right:.2f} | {difference} | {speed} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+def _ablation(folder):
+    """(flags without its place, % right of those held out at the end, pictures/s of its epochs, last two cells)."""
+    flags = read_flags(folder / "flags.txt")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for row in rows if "holdout_accuracy" in row]
+    alone = folder.name in ALONE
+    speeds = ", ".join(f"{row['images_per_second']:.0f}" for row in rows if alone)
+    where = f"{machine(folder / 'versions.txt')} | [{folder.name}]({folder.relative_to(ROOT).as_posix()})"
+    flags = {
+        name: value
+        for name, value in flags.items()
+        if name not in ("workdir", "checkpoint_seconds")
+    }
+    return flags, 100 * rows[-1]["holdout_accuracy"], speeds, where
 
 
 def reproduced(item, folder=RESULTS / "reproduce") -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import sys
 
@@ -21,7 +22,7 @@ from keras_resnet.data import sources
 from keras_resnet.training import logs, schedules
 
 FLAGFILES = child.RECIPE.parent / "flagfiles"
-PRESETS = ("paper", "short", "demo")
+PRESETS = ("paper", "short", "fast", "demo")
 SMALL = ("--data=digits", "--batch_size=64", "--pad=1", "--noflip", "--schedule=one_cycle")
 FINAL = [
     "test_correct", "test_examples", "test_error", "steps", "parameters", "weights_sha256", "seconds",
@@ -312,6 +313,22 @@ def test_mistakes_end_in_one_sentence(tmp_path, arguments, sentence):
     assert all(" pictures to " in line for line in before), before
 
 
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--sizes=6,8", "--steps_per_call=5"], "--sizes has several: leave one"),
+        (["--sizes=6,9"], "from 1 to 8 pixels; got 6,9"),
+        (["--sizes=6,x"], "--sizes takes whole numbers"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_parts_that_do_not_go_together(recipe, arguments, sentence):
+    parsed(*SMALL, "--workdir=x", *arguments)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        recipe.check_flags()
+        recipe.progressive_sides((100, 8, 8, 1))
+
+
 @pytest.mark.parametrize("kind", ["file", "proc"])
 def test_workdir_that_cannot_be_written(tmp_path, kind):
     (tmp_path / "file").write_text("")
@@ -334,10 +351,15 @@ def test_loss_that_diverges(tmp_path):
 # --- slow
 
 
+# All that a preset for a short run can ask for, on digits of 8x8 pixels.
+FAST = ("--optimizer=muon", "--nesterov", "--sizes=6,8")
+
+
 @pytest.mark.slow
-def test_bit_identical_after_five_kills(tmp_path):
+@pytest.mark.parametrize("parts", [(), FAST], ids=["paper", "fast"])
+def test_bit_identical_after_five_kills(tmp_path, parts):
     steps = 110
-    arguments = [*SMALL, "--model=ResNet20", f"--steps={steps}", "--checkpoint_seconds=0.1"]
+    arguments = [*SMALL, *parts, "--model=ResNet20", f"--steps={steps}", "--checkpoint_seconds=0.1"]
     whole = child.recipe(tmp_path, *arguments, f"--workdir={tmp_path}/whole").wait()
     killed = [*arguments, f"--workdir={tmp_path}/killed"]
     moments = sorted(random.Random(os.urandom(8)).sample(range(1, steps - 10), 5))
@@ -348,6 +370,11 @@ def test_bit_identical_after_five_kills(tmp_path):
     a, b = json.loads(whole.out), json.loads(last.out)
     del a["seconds"], b["seconds"]
     assert a == b, moments
+    model = keras.saving.load_model(tmp_path / "killed" / "model.keras")
+    test = sources.load("digits").test
+    guesses = model.predict(test.pictures, verbose=0).argmax(1)
+    assert (guesses == test.labels).sum() == b["test_correct"]
+    assert training.weights_sha256(model) == b["weights_sha256"]
 
 
 @pytest.mark.slow

@@ -248,6 +248,61 @@ def test_lamb_goes_through_its_configuration():
         optimizers.Lamb(decay=-1.0)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("shape", [(3, 3, 2, 5), (3, 2, 7, 4), (1, 1, 2, 9)])
+def test_muon_is_keras_muon_of_the_kernel_as_a_matrix(shape, nesterov):
+    """Keras' takes matrices alone; a rate that changes, and decoupled decay."""
+    rng = np.random.default_rng(9)
+    value, *gradients = rng.normal(size=(5, *shape)).astype("float32")
+    kernel, matrix = (keras.Variable(v) for v in (value, value.reshape(-1, shape[-1])))
+    ours = optimizers.Muon(RATE, MOMENTUM, nesterov=nesterov, weight_decay=DECAY, rms=0.3)
+    theirs = keras.optimizers.Muon(
+        RATE, momentum=MOMENTUM, nesterov=nesterov, weight_decay=DECAY, rms_rate=0.3
+    )
+    for step, gradient in enumerate(gradients):
+        ours.learning_rate = theirs.learning_rate = RATE / (1 + step)
+        ours.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+        theirs.apply([keras.ops.convert_to_tensor(gradient.reshape(matrix.shape))], [matrix])
+    got, wanted = (keras.ops.convert_to_numpy(v) for v in (kernel, matrix))
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_muon_moves_other_tensors_as_sgd_does():
+    """A classifier's kernel and a bias, bit for bit, whatever their place among kernels."""
+    rng = np.random.default_rng(10)
+    values = [rng.normal(size=shape) for shape in [(4, 3), (3, 3, 2, 4), (3,)]]
+    found = []
+    for kind in (optimizers.Muon, optimizers.SGD):
+        variables = [keras.Variable(value) for value in values]
+        optimizer = kind(RATE, MOMENTUM, nesterov=True, weight_decay=DECAY)
+        for scale in (1.0, -0.5, 0.2):
+            gradients = [keras.ops.convert_to_tensor(scale * v, "float32") for v in values]
+            optimizer.apply(gradients, variables)
+        found.append([keras.ops.convert_to_numpy(variable) for variable in variables])
+    for place, (ours, sgd) in enumerate(zip(*found, strict=True)):
+        assert np.array_equal(ours, sgd) == (place != 1)
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6)])
+def test_orthogonal_is_near_the_polar_factor(shape):
+    """Of NumPy's singular vectors; singular values from 1 to a fiftieth of it come to within Jordan's 0.3 of 1."""
+    rng = np.random.default_rng(11)
+    u, _, v = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
+    matrix = (u * np.geomspace(1, 0.02, 6)) @ v
+    got = keras.ops.convert_to_numpy(optimizers.orthogonal(keras.ops.convert_to_tensor(matrix, "float32")))  # fmt: skip
+    inner = u.T @ got @ v.T
+    np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-4)
+    assert np.abs(np.diag(inner) - 1).max() < 0.35
+
+
+def test_muon_goes_through_its_configuration():
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizers.Muon(RATE, rms=0.1)))
+    assert isinstance(again, optimizers.Muon)
+    assert again.rms == 0.1
+    with pytest.raises(ValueError, match="rms must be above 0"):
+        optimizers.Muon(rms=0.0)
+
+
 def test_adamw_equals_torch_with_a_group_without_decay():
     """On a kernel, a bias and a scalar; Keras and PyTorch place epsilon differently, so it is small here."""
     torch = pytest.importorskip("torch", reason="the reference is PyTorch's AdamW")

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import re
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -70,18 +71,22 @@ def trainings(item: str, of: runs.Runs, pictures: Pictures, began: float) -> Non
     finally:
         keras.config.set_dtype_policy("float32")
     start = first - began
+    height, width, _ = pictures.shape
+    sizes = flags.get("sizes", str(height)).split(",")
+    share = statistics.mean(
+        (int(side) / height) ** 2 for side in sizes
+    )  # of the pixels, and so of a step
     epochs = pictures.training / batch
     seconds = sum(
         start
         + macs[name]
         / macs[timed]
-        * (steps * step + math.ceil(steps / epochs + 1) * pictures.evaluated * evaluation)
+        * (steps * step * share + math.ceil(steps / epochs + 1) * pictures.evaluated * evaluation)
         for (name, _), steps in left.items()
     )
     by = f"{TIMED} timed steps of {timed} ({step:.2f} s with {batch} pictures)"
     if len(left) > 1:
         by += f" and the multiply-adds of all {len(left)} runs"
-    height, width, _ = pictures.shape
     needs = (
         f"the {pictures.training:,} training and {pictures.evaluated:,} test pictures of --data={of.data}, "
         f"at {width}x{height}"

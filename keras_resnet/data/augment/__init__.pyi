@@ -6,6 +6,7 @@ from . import crop_flip as crop_flip
 from . import erasing as erasing
 from . import masks as masks
 from . import mixing as mixing
+from . import progressive as progressive
 from . import randaugment as randaugment
 from . import sounds as sounds
 from . import trivialaugment as trivialaugment

@@ -8,7 +8,7 @@ The batches are the same, number for number.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import keras
@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnet.data import draws
-from keras_resnet.data.augment import crop_flip
+from keras_resnet.data.augment import crop_flip, progressive
 from keras_resnet.data.dataset import Split, pixels
 from keras_resnet.data.feeds import host
 
@@ -30,6 +30,7 @@ def training(
     *,
     augment: crop_flip.CropFlip | None = None,
     mean: np.ndarray | None = None,
+    side: Callable[[int], int] | None = None,
     seed: int = 0,
     start_step: int = 0,
     steps_per_call: int | None = None,
@@ -44,24 +45,35 @@ def training(
         batch_size: 1 to N.
         augment: `augment.CropFlip`, or None.
         mean: float [H,W,C] or [C], subtracted before the augmentation; pictures are then float32.
+        side: ``step -> pixels``, at most H and W: the side to which augmented pictures are made smaller, and float32
+            (see `augment.progressive`). None leaves them as they are.
         seed: of order and augmentation, at least 0.
         start_step: the first step.
         steps_per_call: off the TensorFlow backend, the batches of so many steps at once, for `training.fit`: from
             multiples of it within an epoch on. What stands behind an epoch's end is of the next one.
 
     Returns:
-        Without end, (pictures uint8 or float32 [B,H,W,C], labels int32 [B]): a `tf.data.Dataset` on
-        the TensorFlow backend, else an iterator of the backend's tensors; with `steps_per_call` these are
-        [steps_per_call,B,...].
+        Without end, (pictures uint8 or float32 [B,H,W,C], or of a `side` [B,side,side,C], labels int32 [B]): a
+        `tf.data.Dataset` on the TensorFlow backend, else an iterator of the backend's tensors; with `steps_per_call`
+        these are [steps_per_call,B,...].
 
     Raises:
-        ValueError: a batch size out of range, or an encoded split.
+        ValueError: a batch size out of range, an encoded split, or `side` beside `steps_per_call`.
     """
+    if side and steps_per_call:
+        raise ValueError(
+            "The steps of a call see pictures of one size: leave side or steps_per_call out."
+        )
     draw = draws.step(seed, len(split), batch_size, augment.pad if augment else 0)
 
-    def prepare(pictures, labels, indices, *shifts):
+    def matrices(step):
+        return [progressive.areas(n, side(step)) for n in split.pictures.shape[1:3]]
+
+    def prepare(pictures, labels, indices, dy, dx, flip, *smaller):
         batch = ops.take(pictures, indices, axis=0)
-        return crop_flip.prepare(batch, mean, augment, shifts), ops.take(labels, indices, axis=0)
+        batch = crop_flip.prepare(batch, mean, augment, (dy, dx, flip))
+        batch = progressive.resized(batch, *smaller) if smaller else batch
+        return batch, ops.take(labels, indices, axis=0)
 
     if keras.backend.backend() != "tensorflow":
         held, prepare = _held(split), _compiled(prepare)
@@ -70,14 +82,21 @@ def training(
             made = (prepare(*held, *map(_small, call)) for call in calls)
             shape = (steps_per_call, batch_size)
             return (tuple(ops.reshape(x, (*shape, *x.shape[1:])) for x in call) for call in made)
-        steps = map(draw, itertools.count(start_step))
-        return (prepare(*held, *map(_small, step)) for step in steps)
+        return (
+            prepare(*held, *map(_small, draw(step)), *(matrices(step) if side else ()))
+            for step in itertools.count(start_step)
+        )
 
     tf, held = host.tensorflow(), _held(split)
     call = host.Call(lambda step: draw(int(step)), [tf.int64] + [tf.int32] * 3)
+    made = host.Call(lambda step: matrices(int(step)), [tf.float32] * 2)
 
     def drawn(step):
-        return tuple(tf.ensure_shape(numbers, [batch_size]) for numbers in call(step))
+        numbers = tuple(tf.ensure_shape(numbers, [batch_size]) for numbers in call(step))
+        if not side:
+            return numbers
+        lines = zip(made(step), split.pictures.shape[1:3], strict=True)
+        return (*numbers, *(tf.ensure_shape(matrix, [None, n]) for matrix, n in lines))
 
     dataset = tf.data.Dataset.range(start_step, 2**62).map(drawn)
     return _by_tf_data(dataset, lambda *step: prepare(*held, *step))

@@ -96,3 +96,10 @@ def test_flags_behind_a_preset_win():
     found = estimates.given(["--preset=short", "--steps=7"])
     assert (found["model"], found["batch_size"], found["steps"]) == ("ResNet20", "128", "7")
     assert found["rate"] == "0.2" and found["flip"] == ""
+
+
+def test_smaller_pictures_take_less(of, timed, capsys):
+    of = of._replace(networks={"PlainNet20": []}, flags=[*FLAGS, "--sizes=14,28"])
+    estimates.trainings("figure6", of, PICTURES, 100.0)
+    expected = 20 + 1000 * 0.5 * (1 / 4 + 1) / 2 + 17 * 2_000 * 0.001
+    assert abs(seconds(capsys.readouterr().err) - expected) <= 1

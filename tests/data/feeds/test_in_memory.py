@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.data import CropFlip, Encoded, Split, draws, pixel_mean
+from keras_resnet.data.augment import progressive
 from keras_resnet.data.feeds import in_memory
 
 from ..augment.test_crop_flip import reference
@@ -54,8 +55,9 @@ def test_training_is_the_paper_s(split, mean):
         np.testing.assert_array_equal(labels, split.labels[indices])
 
 
-def test_training_starts_at_any_step(split):
-    settings = {"augment": CropFlip(1), "seed": SEED}
+@pytest.mark.parametrize("side", [None, lambda step: 2 + step // 2], ids=["whole", "growing"])
+def test_training_starts_at_any_step(split, side):
+    settings = {"augment": CropFlip(1), "seed": SEED, "side": side}
     whole = take(in_memory.training(split, BATCH, **settings), 8)
     for start in (1, 3, 5):
         for ours, theirs in zip(
@@ -65,6 +67,18 @@ def test_training_starts_at_any_step(split):
         ):
             for one, other in zip(ours, theirs, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+def test_pictures_are_made_smaller_behind_the_augmentation(split):
+    settings = {"augment": CropFlip(1), "seed": SEED}
+    whole = take(in_memory.training(split, BATCH, **settings), 4)
+    smaller = take(in_memory.training(split, BATCH, **settings, side=lambda step: 2 + step), 4)
+    for step, ((pictures, labels), (small, same)) in enumerate(zip(whole, smaller, strict=True)):
+        assert (small.dtype, small.shape) == (np.float32, (BATCH, 2 + step, 2 + step, 3))
+        lines = (progressive.areas(n, 2 + step) for n in (8, 6))
+        expected = np.einsum("bhwc,yh,xw->byxc", pictures, *lines)
+        np.testing.assert_allclose(small, expected, rtol=1e-5)
+        np.testing.assert_array_equal(labels, same)
 
 
 def test_without_augmentation_an_epoch_is_the_split(split):
@@ -120,6 +134,8 @@ def test_tf_data_keeps_the_order_and_its_autotune_is_off(split):
 def test_mistakes_come_before_the_first_batch(split):
     with pytest.raises(ValueError, match="all of the 50 training pictures; got batch_size=51"):
         in_memory.training(split, 51)
+    with pytest.raises(ValueError, match="leave side or steps_per_call out"):
+        in_memory.training(split, 5, side=lambda step: 4, steps_per_call=2)
     with pytest.raises(ValueError, match="got batch_size=0"):
         in_memory.evaluation(split, 0)
     encoded = Split(split.labels, Encoded(("a",) * N, None, "skip"))
@@ -141,7 +157,8 @@ OTHER = """if True:
     mean = data.pixel_mean(split.pictures)
     centred = data.feeds.in_memory.training(split, 16, augment=data.CropFlip(2), mean=mean, seed=5)
     evaluation = data.feeds.in_memory.evaluation(split, 16, mean=mean)
-    parts = [*next(training), *next(training), *next(centred), *evaluation[-1]]
+    grown = data.feeds.in_memory.training(split, 16, augment=data.CropFlip(2), seed=5, side=lambda k: 3 + k)
+    parts = [*next(training), *next(training), *next(centred), *evaluation[-1], *next(grown), *next(grown)]
     import keras
     parts = [keras.ops.convert_to_numpy(part) for part in parts]
     np.savez(sys.argv[2], *parts)
@@ -167,7 +184,11 @@ def test_other_backends_see_the_same_numbers(backend, split, tmp_path):
     expected = take(in_memory.training(split, 16, augment=augment, seed=5, start_step=2), 2)
     expected += take(in_memory.training(split, 16, augment=CropFlip(2), mean=mean, seed=5), 1)
     expected += take(in_memory.evaluation(split, 16, mean=mean), None)[-1:]
+    exact = len([*itertools.chain(*expected)])
+    grown = in_memory.training(split, 16, augment=CropFlip(2), seed=5, side=lambda step: 3 + step)
+    expected += take(grown, 2)
     with np.load(tmp_path / "out.npz") as file:
-        for ours, theirs in zip(file.values(), itertools.chain(*expected), strict=True):
+        pairs = zip(file.values(), itertools.chain(*expected), strict=True)
+        for place, (ours, theirs) in enumerate(pairs):
             assert ours.dtype == theirs.dtype
-            np.testing.assert_array_equal(ours, theirs)
+            np.testing.assert_allclose(ours, theirs, rtol=0 if place < exact else 1e-5)
