@@ -293,7 +293,7 @@ def ablations(folder=RESULTS / "ablations") -> str:
         changed = [
             f"`--{k}`" if v == "True" else f"`--{k}={v}`"
             for k, v in flags.items()
-            if before[k] != v
+            if before.get(k) != v
         ]
         difference = "" if name == "base" else f"{right - held:+.2f}"
         lines.append(
