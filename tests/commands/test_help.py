@@ -67,7 +67,7 @@ def test_presets_go_to_the_recipes_that_take_them():
     known = help_texts.read()
     files = {path.stem for path in (ROOT / "recipes/flagfiles").glob("*.flags")}
     by_verb = {verb: {*known[verb]["presets"]} for verb in EVERY if known[verb]["presets"]}
-    assert by_verb["train cifar10"] == {"demo", "paper", "short"}
+    assert by_verb["train cifar10"] == {"demo", "fast", "paper", "short"}
     assert by_verb["train text"] == {"sentiment"}
     assert by_verb["train imagenet"] == files - by_verb["train cifar10"] - by_verb["train text"]
     assert set(by_verb) == {"train cifar10", "train imagenet", "train text"}
