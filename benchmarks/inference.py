@@ -29,7 +29,6 @@ import sys
 import tempfile
 import zipfile
 
-import report
 from absl import flags
 from report import faster, mark, ratio_of, show
 
@@ -50,8 +49,8 @@ CONTESTANTS = {  # the arguments of executors.py, and the file that it reads
     "ours-int8-onnx": ({"executor": "export"}, "int8-onnx"),
     "ours-int8-openvino": ({"executor": "export"}, "int8-openvino"),
     "onnxruntime": ({"executor": "export"}, "onnx"),
-    "openvino": ({"executor": "openvino", "precision": "f32"}, "onnx"),
-    "openvino-bfloat16": ({"executor": "openvino", "precision": "bf16"}, "onnx"),
+    "openvino": ({"executor": "openvino", "precision": "float32"}, "onnx"),
+    "openvino-bfloat16": ({"executor": "openvino", "precision": "bfloat16"}, "onnx"),
 }
 SECTIONS = ("one", "many", "files", "start", "accuracy")
 # What the project asks of itself: (section, contestant, against) -> at least so many times as fast.
@@ -355,7 +354,7 @@ def main():
     for name in ("data", "weights", "labels"):
         if getattr(FLAGS, name) and not os.path.exists(getattr(FLAGS, name)):
             raise ValueError(f"--{name}={getattr(FLAGS, name)} is not there.")
-    load = report.load_before()
+    load = timing.load_before()
     sections = {}
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)

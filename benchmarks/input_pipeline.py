@@ -38,7 +38,6 @@ import sys
 import tempfile
 
 import numpy as np
-import report
 from absl import flags
 from feeders import AHEAD
 from report import mark, show
@@ -245,7 +244,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         count = copied(folder)
-        load = report.load_before()
+        load = timing.load_before()
         sections = {name: SECTIONS[name](folder) for name in FLAGS.sections}
     return {"cores": CORES, "load_before": load, "files": count, **sections}
 

@@ -1,20 +1,9 @@
 """What the benchmarks share: a look at the machine, tables and marks, on standard error, for people."""
 
-import os
 import statistics
 
 from keras_resnet.commands import reports, timing
 from keras_resnet.commands.progress import say
-
-
-def load_before() -> float:
-    """Processes that want to run, over the last minute; says so where the machine is not at rest."""
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(
-            f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
-        )
-    return load
 
 
 def mark(what, measured, wanted, bound):

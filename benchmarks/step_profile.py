@@ -37,7 +37,7 @@ import traces
 from absl import flags
 
 from keras_resnet import applications
-from keras_resnet.commands import cpu
+from keras_resnet.commands import cpu, timing
 from keras_resnet.support import keras_private
 from keras_resnet.training import measures, optimizers, runtime
 
@@ -77,7 +77,7 @@ def main() -> dict:
         raise ValueError(
             f"The profiler is TensorFlow's; KERAS_BACKEND is {keras.backend.backend()}: set it to tensorflow."
         )
-    load = report.load_before()
+    load = timing.load_before()
     runtime.prepare(seed=0, precision=FLAGS.precision)
     shape = (FLAGS.size, FLAGS.size, 3)
     model = applications.get(FLAGS.model)(input_shape=shape, classifier_activation=None)

@@ -30,7 +30,6 @@ import pathlib
 import statistics
 import sys
 
-import report
 from absl import flags
 from report import faster, mark, show
 
@@ -317,7 +316,7 @@ def check(flag, known):
 def main():
     check("sections", SECTIONS)
     check("contestants", TRAINING)
-    load = report.load_before()
+    load = timing.load_before()
     run = {
         "imagenet": imagenet,
         "cifar": cifar,

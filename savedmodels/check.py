@@ -32,7 +32,7 @@ import time
 import keras_resnet_he
 
 keras_resnet_he.check()
-from keras_resnet.commands import start, trusting
+from keras_resnet.commands import agreement, start, trusting
 from keras_resnet.commands.progress import say
 from keras_resnet.serving import environment, executors, file_operations, saved_model, versions
 from keras_resnet.support import quiet
@@ -121,22 +121,16 @@ def check(path):
     }
     best = {name: answers[:, 0] for name, answers in found.items()}
     best["serving_default"] = found["serving_default"].argmax(-1)
-    difference = float(
-        (np.abs(found["serving_default"] - wanted) / wanted.max(-1, keepdims=True)).max()
-    )
+    difference = agreement.largest_difference(found["serving_default"], wanted)
     equal = {name: int((places == wanted.argmax(-1)).sum()) for name, places in best.items()}
     result |= {"largest_difference": difference, "top1_equal": equal}
     say(
         f"{len(files)} pictures; largest difference {difference:.1e}; the best class equal: {equal}"
     )
-    faults = []
-    half = card.get("precision", "float32") != "float32"
-    tolerance = FLAGS.tolerance if FLAGS.tolerance is not None else (1.0 if half else 1e-4)
-    if not difference <= tolerance:
-        faults.append(f"probabilities differ by {difference:.1e}, more than {tolerance}")
-    for name, count in equal.items():
-        if len(files) - count > FLAGS.differ:
-            faults.append(f"{name}'s best class differs on {len(files) - count} pictures")
+    tolerance = FLAGS.tolerance
+    if tolerance is None:
+        tolerance = agreement.tolerance(card.get("precision", "float32"))
+    faults = agreement.faults(difference, tolerance, equal, len(files), FLAGS.differ)
     if FLAGS.seconds:
         result |= timings({name: (call, examples[name]) for name, call in calls.items()})
     return result, faults

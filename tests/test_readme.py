@@ -35,6 +35,7 @@ PLACES = {
     "serving": ["docs/serve.md"],
     "int8": ["docs/serve.md"],
     "speed_summary": ["README.md"],
+    "fastest": ["docs/serve.md"],
     "speed": ["docs/speed.md"],
     "profile": ["docs/speed.md"],
     "attempts": ["docs/speed.md"],

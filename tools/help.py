@@ -36,6 +36,7 @@ _TITLES = {  # of modules
     "command_line": "The run",
     "networks": "The network, and how it sees pictures",
     "label_files": "Labels",
+    "quantising": "int8",
     "trusting": "Trust",
     "teachers": "A teacher in place of labels",
 }

@@ -46,7 +46,7 @@ from tools.run_tables import (
     texts,
     transfer,
 )
-from tools.speed_tables import attempts, figure, link, profile, speed, summary
+from tools.speed_tables import attempts, fastest, figure, link, profile, speed, summary
 
 # Flags that say where or which of several like runs, not what was run.
 PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
@@ -318,6 +318,7 @@ TABLES = {
     "inference": inference,
     "serving": serving,
     "int8": int8_tables.int8,
+    "fastest": fastest,
     "campaign": campaign,
     "differences": differences,
 }

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from keras_resnet.commands import reports, timing
+from keras_resnet.commands import recommending, reports, timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -133,6 +133,13 @@ def attempts(path=ROOT / "benchmarks/results/attempts-avx512_bf16.json") -> str:
     title = f"{STEPS['cifar']}{with_instructions(recorded)} ([log]({link(path)})):"
     heading = ["in seconds of the CPU", "x", "its convolutions alone"]
     return "\n".join([title, "", *reports.markdown(heading, rows, "lrr")])
+
+
+def fastest(path=ROOT / "recipes/results/fastest/resnet18-avx512_bf16.json") -> str:
+    """The card of an export by --fastest."""
+    card = json.loads(path.read_text("utf-8"))
+    title = f"{card['network']}{with_instructions(card['machine'])} ([card]({link(path)})):"
+    return "\n".join([title, "", *recommending.table(card)])
 
 
 def link(path) -> str:

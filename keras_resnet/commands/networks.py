@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from absl import flags
 
 from keras_resnet import applications, evaluation, weights
@@ -163,3 +164,13 @@ def view_of(model: keras.Model, contract: weights.Contract) -> tuple[int, int, s
             f"--size={size} does not fit in a picture whose shorter side is --resize={resize}."
         )
     return size, resize, FLAGS.interpolation or contract.interpolation
+
+
+def probabilities(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    """What a classifier says of pictures [N,H,W,C] in 0..255, float32 [N,K]; it ends in softmax or logits."""
+    scores = np.concatenate(
+        [model.predict_on_batch(pictures[i : i + 32]) for i in range(0, len(pictures), 32)]
+    )
+    if not np.allclose(scores.sum(-1), 1, atol=1e-2):  # logits
+        scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
+    return scores.astype(np.float32)

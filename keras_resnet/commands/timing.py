@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
+from keras_resnet.commands.progress import say
 from keras_resnet.support import errors
 
 
@@ -147,6 +148,16 @@ def interleave(
         for worker in workers.values():
             worker.close()
     return results
+
+
+def load_before() -> float:
+    """Processes that want to run, over the last minute; says so where the machine is not at rest."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(
+            f"The machine is not at rest (load {load:.1f} on {os.cpu_count()} cores): figures will wander."
+        )
+    return load
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:

@@ -17,13 +17,14 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 SUFFIXES = (".onnx", ".tflite", ".xml")
 
 
-def load(path: str | os.PathLike, batch: int | None = None) -> Executor:
+def load(path: str | os.PathLike, batch: int | None = None, precision: str = "float32") -> Executor:
     """What an export computes.
 
     Args:
         path: a version's folder, or a file that ends in one of `SUFFIXES`. A SavedModel is not looked through for file
             operations (`file_operations.check`).
         batch: pictures of every call, where they are known before: OpenVINO likes a fixed shape best.
+        precision: "bfloat16" lets OpenVINO round to that; left to itself it does, where it is faster.
 
     Returns:
         A function of pictures uint8 [N,size,size,C] -> probabilities float32 [N,K].
@@ -36,7 +37,11 @@ def load(path: str | os.PathLike, batch: int | None = None) -> Executor:
     path = pathlib.Path(path)
     if path.is_dir():
         return savedmodel(path)
-    kinds = {".onnx": onnx, ".tflite": tflite, ".xml": lambda path: openvino(path, batch)}
+    kinds = {
+        ".onnx": onnx,
+        ".tflite": tflite,
+        ".xml": lambda path: openvino(path, batch, precision),
+    }
     if path.suffix not in kinds:
         raise ValueError(
             f"{path} is no export: neither a SavedModel's folder nor a file that ends in {', '.join(kinds)}."
@@ -105,12 +110,10 @@ def _runner(interpreter, content):
     return lambda pictures: runner(pictures=pictures.astype(np.float32))["probabilities"]
 
 
-def openvino(path: str | os.PathLike, batch: int | None = None, precision: str = "f32") -> Executor:
-    """By OpenVINO, an .onnx file too; see `load`.
-
-    Args:
-        precision: "f32", or "bf16" where the CPU may round to that; left to itself OpenVINO does, where it is faster.
-    """
+def openvino(
+    path: str | os.PathLike, batch: int | None = None, precision: str = "float32"
+) -> Executor:
+    """By OpenVINO, an .onnx file too; see `load`."""
     with _installed("OpenVINO", "openvino"):
         import openvino as ov
 
@@ -125,7 +128,8 @@ def openvino(path: str | os.PathLike, batch: int | None = None, precision: str =
         )
         if batch:
             model.reshape([batch, *model.input("pictures").partial_shape[1:]])
-        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        allowed = "bf16" if precision == "bfloat16" else "f32"
+        hints = {"INFERENCE_PRECISION_HINT": allowed, "PERFORMANCE_HINT": "LATENCY"}
         request = core.compile_model(model, "CPU", hints).create_infer_request()
     return lambda pictures: request.infer({"pictures": pictures.astype(np.float32)})[
         "probabilities"

@@ -21,29 +21,64 @@ def publish(path: str | os.PathLike, write: Callable[[pathlib.Path], object]) ->
         ValueError: `path` is a file, or behind a URL.
         OSError: it cannot be written; a sentence with `path`.
     """
+    return _whole(path, pathlib.Path(path), write, _move)
+
+
+def create(path: str | os.PathLike, write: Callable[[pathlib.Path], object]) -> pathlib.Path:
+    """As `publish`, but the folder becomes `path` itself, which is new or empty.
+
+    Raises:
+        ValueError: something is in `path` already, or it is a file, or behind a URL.
+        OSError: it cannot be written; a sentence with `path`.
+    """
+    check_new(path)
+    return _whole(
+        path, pathlib.Path(path).absolute().parent, write, lambda part, _: part.rename(path)
+    )
+
+
+def check_new(path: str | os.PathLike) -> None:
+    """Refuses what `create` would.
+
+    Raises:
+        ValueError: see `create`.
+    """
+    _check_local(path)
+    if pathlib.Path(path).is_dir() and any(pathlib.Path(path).iterdir()):
+        raise ValueError(f"{path} is not empty: name a new folder.")
+
+
+def _check_local(path):
     if files.is_remote(path):
         raise ValueError(f"A model is exported to a local folder; got {path}: copy it from there.")
-    path = pathlib.Path(path)
-    for place in (path, *path.parents):
+    for place in (pathlib.Path(path), *pathlib.Path(path).parents):
         if place.exists() and not place.is_dir():
             raise ValueError(f"A model is exported to a folder, but {place} is a file.")
-    new = [place for place in (path, *path.parents) if not place.exists()]
+
+
+def _whole(path, parent, write, move):
+    """What is written aside in `parent`, moved by `move(it, parent)`."""
+    _check_local(path)
+    new = [place for place in (parent, *parent.parents) if not place.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with files.aside_folder(path) as folder:
-            version = folder / "version"
-            version.mkdir()
-            write(version)
-            for file in version.rglob("*"):
+        parent.mkdir(parents=True, exist_ok=True)
+        with files.aside_folder(parent) as folder:
+            part = folder / "part"
+            part.mkdir()
+            write(part)
+            for file in part.rglob("*"):
                 if file.is_file():
                     with open(file, "rb") as written:
                         os.fsync(written.fileno())
-            return _move(version, path)
+            return move(part, parent)
     except OSError as error:
-        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
+        reason = error.strerror or str(error).rpartition(": ")[2].rstrip(
+            "."
+        )  # of a sentence of ours
+        raise OSError(f"Cannot write {path}: {reason}.") from error
     finally:
         for place in new:
-            with contextlib.suppress(OSError):  # it holds the version now
+            with contextlib.suppress(OSError):  # what was written is in it now
                 place.rmdir()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from telling import network, randomised, smooth
 
 from keras_resnet import applications, weights
 from keras_resnet.data import images, views
+from keras_resnet.serving import executors
 from keras_resnet.weights import tensors
 
 tf = pytest.importorskip("tensorflow")
@@ -308,6 +310,9 @@ MISTAKES = [
     (["--format=tflite", "--out={place}/no/x.tflite"], "its folder is not there"),
     (["--data={place}/data"], "--data is for --precision=int8"),
     (["--most_lost=0.1"], "--most_lost is for --precision=int8"),
+    (["--fastest"], "--fastest needs --data=FOLDER"),
+    (["--fastest", "--data={place}/data", "--format=onnx"], "leave --format out"),
+    (["--fastest", "--data={place}/data", "--out={place}/data"], "data is not empty"),
     (["net"], "cannot read net"),
 ]  # fmt: skip
 
@@ -354,6 +359,60 @@ def test_a_folder_of_timm_s_is_evaluated_exported_and_checked(place, tmp_path):
     done = check(tmp_path / "served", f"--weights={folder}", f"--data={place}/data", "--seconds=0")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["top1_equal"]["predict_bytes"] == 18
+
+
+@pytest.mark.slow
+def test_every_form_is_measured_judged_and_kept_with_a_card(place, tmp_path, monkeypatch):
+    """One runtime is hidden: its forms are named as left out, and no file of them is left."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/onnxruntime.py").write_text("raise ImportError('hidden')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"), prepend=os.pathsep)
+    out = tmp_path / "net"
+    ended = export(
+        tmp_path,
+        f"--weights={place}/net.keras",
+        f"--out={out}",
+        f"--data={place}/data",
+        "--fastest",
+    )
+    assert ended.code == 0, ended.err
+    final = json.loads(ended.out.splitlines()[-1])
+    card = json.loads((out / "card.json").read_text("utf-8"))
+    assert all(
+        "keras-resnet-he[onnx]" in card["left_out"][f"ONNX Runtime, {p}"]
+        for p in ("float32", "int8")
+    )
+    files = {"card.json", "card.md", "savedmodel"}
+    for name, parts in (("float32", ("xml", "tflite")), ("int8", ("xml", "tflite"))):
+        files |= {f"{name}.bin"} | {f"{name}.{part}" for part in parts}
+        files |= {f"{name}.{part}.card.{kind}" for part in parts for kind in ("json", "md")}
+    assert {path.name for path in out.iterdir()} - {"savedmodel-bfloat16"} == files
+    model = keras.saving.load_model(place / "net.keras")
+    view = views.center(32, 36, "bicubic")
+    paths = sorted((place / "data").rglob("*.jpg"))
+    pictures = np.stack([view(images.decode(path.read_bytes())) for path in paths])
+    wanted = model.predict_on_batch(pictures).argmax(-1)
+    targets = [CLASSES.index(path.parent.name) for path in paths]
+    for row in card["forms"]:
+        assert row["examples"] == 18 and row["right_before"] == (wanted == targets).sum()
+        found = executors.load(out / row["path"], 18, row["precision"])(pictures).argmax(-1)
+        assert (row["agree"], row["right_after"]) == (
+            (found == wanted).sum(),
+            (found == targets).sum(),
+        )
+        assert row["milliseconds"] == pytest.approx(1e3 * np.median(row["seconds"]["one"]))
+        assert row["pictures_per_second"] == pytest.approx(32 / np.median(row["seconds"]["many"]))
+    rows = {row["form"]: row for row in card["forms"]}
+    assert final["recommended"] == card["recommended"]
+    taken = rows[card["recommended"]["one"]]
+    able = [row for row in card["forms"] if not row["faults"]]
+    assert taken["milliseconds"] <= 1.05 * min(row["milliseconds"] for row in able)
+    first = (out / "card.md").read_text("utf-8").splitlines()[0]
+    assert first.startswith(f"Take `{taken['path']}` ({taken['form']}): ")
+    done = check(
+        out / taken["path"], f"--weights={place}/net.keras", f"--data={place}/data", "--seconds=0"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # --- check.py
