@@ -6,7 +6,7 @@ the kernels that run then, and a moment without one is waiting: the parts add up
 
 import collections
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import keras
@@ -54,8 +54,14 @@ class Kernel(NamedTuple):
     path: str
 
 
-def read(folder: pathlib.Path) -> tuple[list[tuple[float, float]], list[Kernel]]:
-    """(begin and end of each training step in seconds, in order; the kernels) of the one trace below a folder."""
+def read(
+    folder: pathlib.Path, names: Collection[str] = _STEP
+) -> tuple[list[tuple[float, float]], list[Kernel]]:
+    """(begin and end of each step in seconds, in order; the kernels) of the one trace below a folder.
+
+    Args:
+        names: of the functions, or of what else the profiler sees, that are a step.
+    """
     # TensorFlow has no public reader of its own traces.
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -69,7 +75,7 @@ def read(folder: pathlib.Path) -> tuple[list[tuple[float, float]], list[Kernel]]
             begin = line.timestamp_ns * 1e-9 + event.offset_ps * 1e-12
             end = begin + event.duration_ps * 1e-12
             where, _, name = about.name.rpartition(":")
-            if about.name in _STEP:
+            if about.name in names:
                 steps.append((begin, end))
             elif where and name == about.display_name:  # TensorFlow's spelling of a kernel alone
                 kernels.append(Kernel(begin, end, name, where))

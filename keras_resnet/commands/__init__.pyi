@@ -1,18 +1,25 @@
 # Written by tools/stubs.py: run it again after a change of names or arguments.
 
+from . import agreement as agreement
+from . import answering as answering
 from . import augmenting as augmenting
 from . import command_line as command_line
 from . import cpu as cpu
 from . import dispatch as dispatch
+from . import fastest as fastest
+from . import forms as forms
 from . import help_texts as help_texts
 from . import label_files as label_files
+from . import model_cards as model_cards
 from . import networks as networks
 from . import paper as paper
 from . import picture_files as picture_files
 from . import pictures as pictures
 from . import pipes as pipes
 from . import progress as progress
+from . import quantising as quantising
 from . import rates as rates
+from . import recommending as recommending
 from . import reports as reports
 from . import run as run
 from . import start as start
