@@ -41,6 +41,7 @@ PLACES = {
     "attempts": ["docs/speed.md"],
     "input": ["docs/speed.md"],
     "inference": ["docs/speed.md"],
+    "answers": ["docs/speed.md"],
     "campaign": ["docs/reliability.md"],
     "differences": ["savedmodels/README.md"],
 }  # of each table the pages that have it

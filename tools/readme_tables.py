@@ -46,7 +46,16 @@ from tools.run_tables import (
     texts,
     transfer,
 )
-from tools.speed_tables import attempts, fastest, figure, link, profile, speed, summary
+from tools.speed_tables import (
+    answer_profile,
+    attempts,
+    fastest,
+    figure,
+    link,
+    profile,
+    speed,
+    summary,
+)
 
 # Flags that say where or which of several like runs, not what was run.
 PLACE = ("data", "workdir", "seed", "checkpoint_seconds")
@@ -316,6 +325,7 @@ TABLES = {
     "attempts": attempts,
     "input": input_pipeline,
     "inference": inference,
+    "answers": answer_profile,
     "serving": serving,
     "int8": int8_tables.int8,
     "fastest": fastest,

@@ -36,6 +36,15 @@ CONTESTANTS = {
     "torch": "PyTorch, channels last",
     "torch-compile": "PyTorch, channels last, torch.compile",
 }
+ANSWERS = {
+    "openvino": "OpenVINO on our `.xml`",
+    "ours": "**ours, SavedModel**",
+    "ours-caller-thread": "ours, `TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD=1`",
+    "ours-constants": "ours, weights as constants",
+    "ours-constants-caller-thread": "ours, weights as constants, `TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD=1`",
+    "ours-interop-1": "ours, `TF_NUM_INTEROP_THREADS=1`",
+    "ours-huge-pages": "ours, `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`",
+}
 
 
 def speed(folder=ROOT / "benchmarks/results") -> str:
@@ -140,6 +149,24 @@ def fastest(path=ROOT / "recipes/results/fastest/resnet18-avx512_bf16.json") -> 
     card = json.loads(path.read_text("utf-8"))
     title = f"{card['network']}{with_instructions(card['machine'])} ([card]({link(path)})):"
     return "\n".join([title, "", *recommending.table(card)])
+
+
+def answer_profile(path=ROOT / "benchmarks/results/answer-profile-avx512_bf16.json") -> str:
+    """The committed output of benchmarks/answer_profile.py, a row a contestant: milliseconds of a call."""
+    recorded = json.loads(path.read_text("utf-8"))
+    what, ran = recorded["answer_profile"], recorded["results"]
+    kinds = list(next(iter(ran.values()))["kinds"])
+    rows = []
+    for name, figures in ran.items():
+        parts = [1e3 * sum(figures["kinds"][kind].values()) for kind in kinds]
+        cells = [f"{value:.1f}" for value in (*parts, sum(parts), figures["milliseconds"])]
+        rows.append((ANSWERS[name], *cells, f"{figures['x']:.2f}"))
+    title = (
+        f"{what['model']}, {what['size']} pixels, batch {what['batch_size']}{with_instructions(recorded)} "
+        f"([log]({link(path)})):"
+    )
+    heading = ["ms of a call", *kinds, "together", "unwatched", "x"]
+    return "\n".join([title, "", *reports.markdown(heading, rows, "l" + "r" * (len(heading) - 1))])
 
 
 def link(path) -> str:
