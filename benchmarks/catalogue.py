@@ -22,7 +22,6 @@ import sys
 import time
 from importlib import metadata
 
-import report
 from absl import flags
 
 from keras_resnet.commands import cpu, start, timing, verbs
@@ -118,7 +117,7 @@ def main() -> dict:
     kind = (cpu.instructions() or ["unknown"])[-1]
     path = pathlib.Path(FLAGS.out or HERE / f"results/catalogue-{kind}.json")
     recorded = read(path)
-    report.load_before()
+    timing.load_before()
     began, done, skipped = time.monotonic(), 0, {}
     for name in wanted:
         if name in recorded["rows"]:
