@@ -34,6 +34,7 @@ PLACES = {
     "depths": ["docs/applications.md"],
     "serving": ["docs/serve.md"],
     "int8": ["docs/serve.md"],
+    "int8_families": ["docs/serve.md"],
     "speed_summary": ["README.md"],
     "fastest": ["docs/serve.md"],
     "speed": ["docs/speed.md"],

@@ -1,4 +1,4 @@
-"""The table of int8, from the committed cards of exports."""
+"""The tables of int8, from the committed cards of exports and the output of benchmarks/int8_families.py."""
 
 import json
 import pathlib
@@ -6,6 +6,7 @@ import pathlib
 from keras_resnet.commands import reports
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results"
 FORMS = {"tflite": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
@@ -22,6 +23,26 @@ def int8(folder=ROOT / "recipes/results/int8") -> str:
     heading = ["network", "run by", "pictures", "right in float32", "right in int8",
                "answered as in float32", "as simulated", "card"]  # fmt: skip
     return "\n".join(reports.markdown(heading, rows, "llrrrrrl"))
+
+
+def int8_families(path=RESULTS / "int8_families.json") -> str:
+    """The committed output of benchmarks/int8_families.py: a row a network, the forms beside each other."""
+    networks = json.loads(path.read_text("utf-8"))["networks"]
+    rows = [
+        (
+            name,
+            *(f"{found[key]:,}" for key in ("examples", "right")),
+            *(f"{found[form]['right']:,}" for form in FORMS),
+        )
+        for name, found in networks.items()
+    ]
+    heading = [
+        "",
+        "pictures",
+        "right in float32",
+        *(f"in int8 by {form}" for form in FORMS.values()),
+    ]
+    return "\n".join(reports.markdown(heading, rows, "lrrrrr"))
 
 
 def link(path) -> str:

@@ -328,6 +328,7 @@ TABLES = {
     "answers": answer_profile,
     "serving": serving,
     "int8": int8_tables.int8,
+    "int8_families": int8_tables.int8_families,
     "fastest": fastest,
     "campaign": campaign,
     "differences": differences,
