@@ -29,10 +29,31 @@ def timed(model: keras.Model, batches: Iterable, add: Callable[[float], None]) -
     model.make_train_function()
     step = model.train_function
     if not hasattr(step, "timed"):
+        call = _one_graph(step, batches)
 
         def function(iterator):
-            return step([pull(iterator)])
+            return call(pull(iterator))
 
         function.timed = True
         model.train_function = function
     return batches
+
+
+def _one_graph(step, batches):
+    """``step([batch])`` as a function of the batch, with one graph for batches of all sizes.
+
+    Else the first one's size would decide how those of others are rounded, and a run that goes on with another size
+    would part from one that was never stopped.
+    """
+    import tensorflow as tf
+
+    spec = batches.element_spec if isinstance(batches, tf.data.Dataset) else ()
+    flat = tf.nest.flatten(spec)
+    if all(each.shape.is_fully_defined() for each in flat):
+        return lambda batch: step([batch])
+    call = tf.function(
+        lambda *leaves: step([tf.nest.pack_sequence_as(spec, leaves)]),
+        input_signature=flat,
+        autograph=False,
+    )
+    return lambda batch: call(*tf.nest.flatten(batch))
