@@ -4,9 +4,9 @@
     python benchmarks/answer_profile.py --model=ResNet18 --batch_size=32 --contestants=ours,openvino
 
 Random weights, the same for all; uint8 pictures from NumPy, probabilities to NumPy. Each contestant has a separate
-process (watched.py). Its first calls are watched, ours by TensorFlow's profiler, OpenVINO's by its own counters, and
-the quickest is told by kind of kernel. A moment in which two of TensorFlow's kernels run is divided between them
-(traces.py), so that the kinds add up to the call:
+process (watched.py). Its first calls are watched, ours by TensorFlow's profiler, OpenVINO's by its own counters. The
+table has the quickest of them, its time by kind of kernel. Kernels of TensorFlow that run at once share that time
+equally (traces.py), so the kinds add up to the call:
 
 convolution   with the bias, the sum with the shortcut and the ReLU that are fused into it
 add           sums and ReLU that are not

@@ -138,7 +138,7 @@ def export(
 
 def _build(folder, model, size, save, learned):
     """Writes the forms that can be; {name of another: why not}."""
-    reasons, left_out = {}, {}  # the first of places
+    reasons, left_out = {}, {}  # by place, and by the form's name
     try:
         in_int8 = quantising.network(model, size, *learned, folder / "int8")
     except ValueError as error:

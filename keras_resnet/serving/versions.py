@@ -72,9 +72,8 @@ def _whole(path, parent, write, move):
                         os.fsync(written.fileno())
             return move(part, parent)
     except OSError as error:
-        reason = error.strerror or str(error).rpartition(": ")[2].rstrip(
-            "."
-        )  # of a sentence of ours
+        # Without strerror it is a sentence of ours, which ends in the reason.
+        reason = error.strerror or str(error).rpartition(": ")[2].rstrip(".")
         raise OSError(f"Cannot write {path}: {reason}.") from error
     finally:
         for place in new:

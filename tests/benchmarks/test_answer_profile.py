@@ -1,15 +1,10 @@
 """An answer's time by kind of kernel adds up to the watched call, our SavedModel's and OpenVINO's."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import watched
-
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+from benchmarked import benchmark
 
 
 def test_kernels_of_both_runtimes_are_of_their_kind_and_others_are_named():
@@ -32,12 +27,7 @@ def test_kernels_of_both_runtimes_are_of_their_kind_and_others_are_named():
 @pytest.mark.slow
 def test_a_small_network_s_answers_are_watched_and_timed():
     flags = ["--model=ResNet20", "--size=32", "--rounds=2", "--steps=2"]
-    result = subprocess.run(
-        [sys.executable, BENCHMARKS / "answer_profile.py", *flags, "--contestants=ours,openvino"],
-        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
-        capture_output=True,
-        text=True,
-    )
+    result = benchmark("answer_profile.py", *flags, "--contestants=ours,openvino")
     assert result.returncode == 0, result.stderr[-2000:]
     results = json.loads(result.stdout)["results"]
     assert list(results) == ["ours", "openvino"]

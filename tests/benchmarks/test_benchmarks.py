@@ -3,29 +3,16 @@
 import importlib.util
 import json
 import os
-import pathlib
-import subprocess
 import sys
 
 import pytest
+from benchmarked import BENCHMARKS, benchmark
 
 from keras_resnet.commands import timing
-
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 def training(*flags, **options):
     return benchmark("training.py", *flags, **options)
-
-
-def benchmark(name, *flags, before=""):
-    """Runs it on the package beside it; what lies in the folder `before` is found first."""
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / name), *flags],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(before), str(BENCHMARKS.parent)])},
-        capture_output=True,
-        text=True,
-    )
 
 
 # A worker that takes as long as it is told, and writes down when it was visited.

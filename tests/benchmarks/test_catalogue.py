@@ -1,24 +1,13 @@
 """`catalogue.py`: rows are measured once and kept; nothing of another machine is mixed in."""
 
+import functools
 import json
-import os
-import pathlib
 import statistics
-import subprocess
-import sys
 
 import pytest
+from benchmarked import benchmark
 
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-def catalogue(*flags):
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / "catalogue.py"), *flags],
-        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
-        capture_output=True,
-        text=True,
-    )
+catalogue = functools.partial(benchmark, "catalogue.py")
 
 
 def test_without_time_nothing_is_begun(tmp_path):

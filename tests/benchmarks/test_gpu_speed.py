@@ -1,15 +1,12 @@
 """The GPU benchmark in small sizes on the CPU: all contestants run, no case is measured twice, failures are said."""
 
+import functools
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
+from benchmarked import benchmark
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/gpu/speed.py"
 SMALL = (
     "--batches=2",
     "--size=32",
@@ -21,11 +18,7 @@ SMALL = (
 )
 
 
-def asked(*more):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *SMALL, *more],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}, capture_output=True, text=True,
-    )  # fmt: skip
+asked = functools.partial(benchmark, "gpu/speed.py", *SMALL)
 
 
 @pytest.mark.slow

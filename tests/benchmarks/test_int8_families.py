@@ -1,25 +1,14 @@
 """`int8_families.py`: a network is trained once, and each form answers as int8 is simulated."""
 
+import functools
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
 import pytest
+from benchmarked import benchmark
 
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-def families(*flags):
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / "int8_families.py"), *flags],
-        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
-        capture_output=True,
-        text=True,
-    )
+families = functools.partial(benchmark, "int8_families.py")
 
 
 def test_an_unknown_family_is_one_sentence(tmp_path):

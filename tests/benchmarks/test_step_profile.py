@@ -1,19 +1,14 @@
 """The parts of a step add up to it, each kernel is of the kind that it is, and what is not known is named."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import pytest
 import traces
+from benchmarked import benchmark
 from traces import Kernel
 
 from keras_resnet.networks import layers
-
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 def test_each_moment_is_divided_among_what_runs_in_it():
@@ -77,12 +72,7 @@ def test_an_unknown_kernel_of_the_quickest_step_is_other_and_named():
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_kinds_of_a_small_network_add_up_to_its_step(precision):
     flags = ["--model=ResNet20", "--size=32", "--batch_size=2", "--steps=2"]
-    result = subprocess.run(
-        [sys.executable, BENCHMARKS / "step_profile.py", *flags, f"--precision={precision}"],
-        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
-        capture_output=True,
-        text=True,
-    )
+    result = benchmark("step_profile.py", *flags, f"--precision={precision}")
     assert result.returncode == 0, result.stderr[-2000:]
     assert len(result.stdout.splitlines()) == 1
     said = json.loads(result.stdout)

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from benchmarked import benchmark
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/gpu/table6.py"
 # Few: XLA takes seconds for a step within a loop on the CPU. An epoch has 11.
@@ -70,8 +71,7 @@ def test_goes_on_elsewhere_to_the_same_weights(tmp_path):
 
 
 def test_an_unknown_network_is_refused(tmp_path):
-    process = subprocess.run(
-        [sys.executable, str(SCRIPT), "--data=digits", f"--workdir={tmp_path}", "--networks=ResNet21"],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}, capture_output=True, text=True,
-    )  # fmt: skip
+    process = benchmark(
+        "gpu/table6.py", "--data=digits", f"--workdir={tmp_path}", "--networks=ResNet21"
+    )
     assert process.returncode == 2 and "ResNet110; got ResNet21." in process.stderr

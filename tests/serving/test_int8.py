@@ -194,5 +194,5 @@ def test_tuning_keeps_the_weights_where_it_does_harm():
     losses = []
     tuning.tune(net, given, 1, rate=0.3, on_epoch=lambda epoch, loss: losses.append(loss))
     assert losses[1] > losses[0]
-    for now, then in zip(net.net.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(now, then)
+    for kept, given_first in zip(net.net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(kept, given_first)
